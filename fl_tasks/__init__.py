@@ -1,0 +1,1 @@
+"""The work of a federated run. Runs from a shell and knows no Airflow."""

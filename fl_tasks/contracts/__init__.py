@@ -1,0 +1,1 @@
+"""Typed records of everything that crosses a process: configuration, specs, results, reports, tensors."""

@@ -1,0 +1,282 @@
+"""What an operator writes: a scenario's and an agency's YAML, an agency's policy; loaded strictly.
+
+Every field is set in one place only. Unknown keys, numbers given as text and values out of range are
+refused with the file, the line and the field.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from fl_tasks.contracts.base import Contract, Name
+from fl_tasks.contracts.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+OptimizerName = Literal["sgd", "adam", "yogi"]
+
+
+class ScheduleConfig(Contract):
+    """When a scenario is retrained, and on which span of data."""
+
+    cron: str = Field(description="Airflow cron expression of the data interval, e.g. @monthly.")
+    timezone: str = Field(description="IANA name of the scenario's own time zone.")
+    start_date: dt.date = Field(description="First data interval starts here, local time.")
+    catchup: bool = Field(description="Whether intervals missed before today are run.")
+    max_active_runs: int = Field(ge=1, le=16, description="Runs of this scenario at one time.")
+    lookback_months: int = Field(ge=1, le=60, description="Months before the interval's end that are read.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"time zone {value!r} is unknown; use an IANA name like Asia/Shanghai") from error
+        return value
+
+
+class RoundsConfig(Contract):
+    """How many federated rounds a run does."""
+
+    wanted: int = Field(ge=1, le=200, description="Aggregated rounds after which a run is complete.")
+    spare: int = Field(ge=0, le=50, description="Rounds that may be burnt (too few updates) in a run.")
+
+    @property
+    def groups(self) -> int:
+        """Round indices of the DAG, and key sets that every agency makes for one run (R_max)."""
+        return self.wanted + self.spare
+
+
+class TasksConfig(Contract):
+    """How the scheduler treats a scenario's tasks."""
+
+    owner: str = Field(min_length=1, description="Who is asked when a task fails.")
+    retries: int = Field(ge=0, le=10, description="Further tries of a task after a retryable failure.")
+    retry_delay_seconds: int = Field(ge=1, le=86_400, description="Delay before the first retry; doubles.")
+    timeout_minutes: int = Field(ge=1, le=10_080, description="A task that runs longer is killed.")
+
+
+class SecAggConfig(Contract):
+    """Secure-aggregation parameters; they are frozen into the roster that every agency approves."""
+
+    mode: Literal["active"] = Field(description="Adversary: a coordinator that may lie, replay and forge.")
+    n_c: int = Field(ge=0, le=198, description="Agencies that may collude with the coordinator.")
+    t: int | None = Field(default=None, ge=2, le=200, description="Threshold; default floor(2N/3) + 1.")
+    clip: float = Field(gt=0.0, le=1e6, description="Largest L2 norm of a model delta; longer is scaled down.")
+    n_ref: int = Field(ge=1, le=2**31 - 1, description="Training examples that count as weight 1.")
+    w_max: float = Field(gt=0.0, le=1e4, description="Largest weight of an agency, in n_ref.")
+    max_loss: float = Field(gt=0.0, le=1e6, description="Training losses above are reported as this.")
+
+
+class OptimizerConfig(Contract):
+    """One of TensorFlow Federated's own optimizers."""
+
+    name: OptimizerName
+    learning_rate: float = Field(gt=0.0, le=10.0)
+
+
+class LearningConfig(Contract):
+    """What is trained and how. Hyper-parameters are chosen on validation data only."""
+
+    model: Literal["gru", "mlp"]
+    units: int = Field(ge=1, le=65_536, description="Width of the hidden layer.")
+    local_epochs: int = Field(ge=1, le=100, description="Passes over an agency's data in one round.")
+    batch_size: int = Field(ge=1, le=1_000_000)
+    client_optimizer: OptimizerConfig
+    server_optimizer: OptimizerConfig
+    seed: int = Field(ge=0, le=2**31 - 1, description="Seed of the initial model.")
+
+
+class SplitConfig(Contract):
+    """Parts of an agency's own span of time, in this order."""
+
+    train: Fraction
+    validation: Fraction
+    test: Fraction
+
+    @model_validator(mode="after")
+    def _whole(self) -> SplitConfig:
+        total = self.train + self.validation + self.test
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"train + validation + test must be 1, got {total:.6f}")
+        return self
+
+
+class QualityConfig(Contract):
+    """Limits of the critical data checks; an agency beyond one of them is left out of the run."""
+
+    min_completeness: Fraction = Field(description="Share of expected values that must be present.")
+    min_series: int = Field(ge=1, description="Series (sensors) that an agency must have.")
+    min_windows: int = Field(ge=1, description="Training windows that an agency must have.")
+    max_quarantined: Fraction = Field(description="Share of raw rows that may be rejected.")
+
+
+class SeriesConfig(Contract):
+    """A time-series scenario's data: sampling, window, horizons, range, split."""
+
+    unit: str = Field(min_length=1, description="Unit of the values, e.g. mph.")
+    step_minutes: int = Field(ge=1, le=1440, description="Sampling step of the model, minutes.")
+    input_steps: int = Field(ge=1, le=1000, description="Steps that the model sees.")
+    horizons: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
+        min_length=1, description="Name of each horizon and its length in steps."
+    )
+    minimum: float = Field(description="Smallest possible value, in unit.")
+    maximum: float = Field(description="Largest possible value, in unit.")
+    zero_is_missing: bool = Field(description="Whether a zero stands for a missing value.")
+    split: SplitConfig
+    quality: QualityConfig
+
+    @property
+    def target_steps(self) -> int:
+        """Steps that the model predicts: the longest horizon."""
+        return max(self.horizons.values())
+
+
+class ScenarioConfig(Contract):
+    """Everything an operator sets about a scenario: dags/federation/scenarios/<scenario>.yaml."""
+
+    scenario: Name
+    title: str = Field(min_length=1)
+    schedule: ScheduleConfig
+    rounds: RoundsConfig
+    tasks: TasksConfig
+    secagg: SecAggConfig
+    learning: LearningConfig
+    data: SeriesConfig
+
+
+class SourceConfig(Contract):
+    """Where an agency's raw data lies."""
+
+    path: str = Field(min_length=1, description="A CSV file (.csv, .csv.gz), relative to the agency's folder.")
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        if value.startswith("/") or ".." in Path(value).parts:
+            raise ValueError(f"path {value!r} must be relative and stay inside the agency's folder")
+        return value
+
+
+class AgencyConfig(Contract):
+    """One agency: dags/federation/agencies/<agency>.yaml."""
+
+    agency: Name
+    title: str = Field(min_length=1)
+    queue: Name = Field(description="Airflow queue of this agency's tasks.")
+    scenarios: dict[Name, SourceConfig] = Field(min_length=1, description="Scenarios joined, and their data.")
+
+
+class Policy(Contract):
+    """What an agency admits, whatever a request from outside says: <agency folder>/policy.yaml."""
+
+    agency: Name
+    max_rounds: int = Field(ge=1, description="Most round indices of one session.")
+    max_local_epochs: int = Field(ge=1, description="Most passes over the data in one round.")
+    max_parameters: int = Field(ge=1, description="Most parameters of a model.")
+    max_clip: float = Field(gt=0.0, description="Largest L2 clip of a model delta.")
+
+
+C = TypeVar("C", bound=Contract)
+
+
+def load_yaml(path: Path, kind: type[C]) -> C:
+    """Read one YAML file as a contract.
+
+    Raises:
+        ConfigError: If the file is missing, is no YAML, or a field is unknown, missing, of the wrong type or
+            out of range. The message names the file, the line and the field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file; a {kind.__name__} is needed here") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text; save the file as UTF-8") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    try:
+        # By way of JSON, so that strictness refuses text for numbers but takes lists and dates.
+        return kind.model_validate_json(json.dumps(value, default=str))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "(file)"
+        line = _line_of(root, first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ConfigError(f"{path}:{line}: field {field}: {first['msg']}{more}") from error
+
+
+def _line_of(node: Any, location: tuple[Any, ...]) -> int:
+    """Return the line, from 1, of the deepest node on the way to a field."""
+    line = 1 if node is None else node.start_mark.line + 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            for key, child in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, child
+                    break
+            else:
+                return line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
+
+
+class Federation(Contract):
+    """All scenarios and agencies of one installation."""
+
+    scenarios: dict[Name, ScenarioConfig]
+    agencies: dict[Name, AgencyConfig]
+
+    def members(self, scenario: str) -> list[AgencyConfig]:
+        """Return the agencies that joined a scenario, sorted by id."""
+        return [agency for _, agency in sorted(self.agencies.items()) if scenario in agency.scenarios]
+
+
+def load_scenario(federation: Path, scenario: str) -> ScenarioConfig:
+    """Read federation/scenarios/<scenario>.yaml; raises ConfigError."""
+    path = federation / "scenarios" / f"{scenario}.yaml"
+    config = load_yaml(path, ScenarioConfig)
+    if config.scenario != scenario:
+        raise ConfigError(f"{path}: field scenario: got {config.scenario!r}, the file's name needs {scenario!r}")
+    return config
+
+
+def load_agency(federation: Path, agency: str) -> AgencyConfig:
+    """Read federation/agencies/<agency>.yaml; raises ConfigError."""
+    path = federation / "agencies" / f"{agency}.yaml"
+    config = load_yaml(path, AgencyConfig)
+    if config.agency != agency:
+        raise ConfigError(f"{path}: field agency: got {config.agency!r}, the file's name needs {agency!r}")
+    return config
+
+
+def load_federation(federation: Path) -> Federation:
+    """Read every scenario and agency below a folder; raises ConfigError."""
+    scenarios = {path.stem: load_scenario(federation, path.stem) for path in _yaml_files(federation / "scenarios")}
+    agencies = {path.stem: load_agency(federation, path.stem) for path in _yaml_files(federation / "agencies")}
+    for agency in agencies.values():
+        for scenario in agency.scenarios:
+            if scenario not in scenarios:
+                raise ConfigError(
+                    f"{federation / 'agencies' / agency.agency}.yaml: field scenarios: {scenario!r} is unknown; "
+                    f"known are {', '.join(sorted(scenarios)) or 'none'}"
+                )
+    return Federation(scenarios=scenarios, agencies=agencies)
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.yaml"))

@@ -1,0 +1,92 @@
+"""What the learning process is asked for, and what it leaves: `python -m fl_tasks.learning job.json`.
+
+Arrays go through npz files and memory-mapped npy files; nothing is pickled. `examples` is a folder with
+x.npy, shape (n, ...) float32, and y.npy, shape (n, ...) float32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Union
+
+from pydantic import Field
+
+from fl_tasks.contracts.base import Contract, Name
+from fl_tasks.contracts.config import LearningConfig
+
+
+class ModelSpec(Contract):
+    """Which Keras model to build: the scenario's builder gets the shapes and the learning configuration."""
+
+    scenario: Name
+    learning: LearningConfig
+    input_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's x.")
+    output_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's y.")
+
+
+class InitJob(Contract):
+    """Make the initial model (round 0) and the server optimizer's initial state."""
+
+    kind: Literal["init"] = "init"
+    model: ModelSpec
+    weights_out: Path
+    state_out: Path
+
+
+class TrainJob(Contract):
+    """One agency's local training of one round: the model delta, initial minus trained."""
+
+    kind: Literal["train"] = "train"
+    model: ModelSpec
+    weights: Path
+    examples: Path
+    shuffle_seed: int = Field(ge=0, le=2**63 - 1, description="Decides the order of the batches.")
+    delta_out: Path
+
+
+class ServerJob(Contract):
+    """One step of the server optimizer on the weighted mean delta."""
+
+    kind: Literal["server"] = "server"
+    model: ModelSpec
+    weights: Path
+    state: Path
+    delta: Path
+    weights_out: Path
+    state_out: Path
+
+
+class PredictJob(Contract):
+    """Predictions of the federated model and of one trained on these examples alone, on test examples.
+
+    predictions_out is an npz with `federated` and `local_only`, each of y's shape, float32.
+    """
+
+    kind: Literal["predict"] = "predict"
+    model: ModelSpec
+    weights: Path
+    initial_weights: Path
+    fit_examples: Path
+    test_examples: Path
+    local_epochs: int = Field(ge=1, description="Passes of the local-only model: rounds x local epochs.")
+    shuffle_seed: int = Field(ge=0, le=2**63 - 1)
+    predictions_out: Path
+
+
+class JobResult(Contract):
+    """What a job reports beside its files, as <job file>.result.json."""
+
+    examples: int = Field(default=0, ge=0, description="Examples trained on, once per example.")
+    loss: float = Field(default=0.0, description="Mean training loss over the examples seen.")
+    parameters: int = Field(ge=0)
+    seconds_import: float = Field(ge=0.0)
+    seconds_work: float = Field(ge=0.0)
+
+
+Job = Annotated[Union[InitJob, TrainJob, ServerJob, PredictJob], Field(discriminator="kind")]
+
+
+class JobFile(Contract):
+    """The file that the learning process reads."""
+
+    job: Job

@@ -1,0 +1,160 @@
+"""What goes into a stage and what comes out: the contract between the scheduler and the work.
+
+A stage is one process: `fl run STAGE --spec spec.json`. It exits 0 and leaves a StageResult, or it exits 10
+(final error) or 1 (worth a retry). A result holds allow-listed fields only: it travels through XCom.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from fl_tasks.contracts.base import Contract, Name, RunId, Sha256, write_atomic
+from fl_tasks.contracts.errors import ConfigError
+from fl_tasks.contracts.paths import Home
+
+EXIT_FINAL = 10
+EXIT_RETRY = 1
+
+AGENCY_STAGES = ("ingest", "standardize", "validate", "keys", "shares", "ready", "train", "ack", "reveal", "evaluate")
+COORDINATOR_STAGES = ("cohort", "list", "close", "manifest", "aggregate", "close_round", "report", "verdict")
+ROUND_STAGES = ("train", "manifest", "ack", "reveal", "aggregate", "close_round")
+Stage = Literal[
+    "ingest",
+    "standardize",
+    "validate",
+    "cohort",
+    "keys",
+    "list",
+    "shares",
+    "ready",
+    "close",
+    "train",
+    "manifest",
+    "ack",
+    "reveal",
+    "aggregate",
+    "close_round",
+    "evaluate",
+    "report",
+    "verdict",
+]
+
+
+class StageSpec(Contract):
+    """One unit of work. Stage, run and interval come from the scheduler; what to do is the scenario's YAML."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    stage: Stage
+    scenario: Name
+    run_id: RunId = Field(description="<scenario>__<Airflow run id>.")
+    data_interval: tuple[dt.datetime, dt.datetime] = Field(description="[start, end), with their UTC offset.")
+    home: Path = Field(description="The installation's home folder, absolute.")
+    federation: Path = Field(description="The folder with scenarios/ and agencies/, absolute.")
+    agency: Name | None = Field(default=None, description="Whose stage it is; none at the coordinator.")
+    round: Annotated[int, Field(ge=1, le=250)] | None = Field(default=None, description="From 1, in a round.")
+    rounds: Annotated[int, Field(ge=1, le=200)] | None = Field(
+        default=None, description="Fewer rounds than the scenario wants, from a manual run's parameters."
+    )
+    agencies: tuple[Name, ...] | None = Field(
+        default=None, description="Fewer agencies than the roster has, from a manual run's parameters."
+    )
+    seconds_by_stage: dict[Stage, float] = Field(
+        default_factory=dict, description="Summed run time of earlier stages, seconds; only for the report."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> StageSpec:
+        if (self.agency is not None) != (self.stage in AGENCY_STAGES):
+            raise ValueError(f"stage {self.stage}: agency must be {'set' if self.agency is None else 'left out'}")
+        if (self.round is not None) != (self.stage in ROUND_STAGES):
+            raise ValueError(f"stage {self.stage}: round must be {'set' if self.round is None else 'left out'}")
+        start, end = self.data_interval
+        if start.tzinfo is None or end.tzinfo is None or not start < end:
+            raise ValueError("data_interval must be two times with a UTC offset, the first before the second")
+        if not self.home.is_absolute() or not self.federation.is_absolute():
+            raise ValueError("home and federation must be absolute paths")
+        return self
+
+    @property
+    def places(self) -> Home:
+        """The installation's folders."""
+        return Home(self.home)
+
+    @property
+    def folder(self) -> Path:
+        """The run's working folder of whoever does this stage."""
+        if self.agency is None:
+            return self.places.coordinator_run(self.run_id)
+        return self.places.agency_run(self.agency, self.run_id)
+
+    @property
+    def label(self) -> str:
+        """The stage's file name: its name and, in a round, the round's number."""
+        return self.stage if self.round is None else f"{self.stage}-{self.round}"
+
+    @property
+    def spec_path(self) -> Path:
+        """Where the scheduler writes this spec."""
+        return self.folder / "specs" / f"{self.label}.json"
+
+    @property
+    def result_path(self) -> Path:
+        """Where the stage leaves its result."""
+        return self.folder / "results" / f"{self.label}.json"
+
+
+class DatasetRef(Contract):
+    """A data set for lineage: where it lies and what it is called, never what is in it."""
+
+    namespace: str = Field(description="agency:<id>, exchange or coordinator.")
+    name: str
+
+
+class StageResult(Contract):
+    """What a stage leaves behind. No row, value, key, share, update or small count may stand in it."""
+
+    stage: Stage
+    status: Literal["done", "skipped"]
+    reason: str = Field(default="", max_length=500, description="Why it was skipped, or what was decided.")
+    members: tuple[Name, ...] = Field(default=(), description="Agency ids that the stage decided on.")
+    burnt: bool = Field(default=False, description="manifest: the round has too few updates.")
+    finished: bool = Field(default=False, description="close_round: no further round is needed.")
+    failed: bool = Field(default=False, description="verdict: the run did not reach a usable end.")
+    counts: dict[str, int] = Field(default_factory=dict, description="Counts over the small-cell limit.")
+    digests: dict[str, Sha256] = Field(default_factory=dict)
+    inputs: tuple[DatasetRef, ...] = ()
+    outputs: tuple[DatasetRef, ...] = ()
+    seconds: float = Field(default=0.0, ge=0.0)
+
+
+def write_spec(spec: StageSpec) -> Path:
+    """Write a spec where its stage expects it and return the path."""
+    write_atomic(spec.spec_path, spec.model_dump_json(by_alias=True).encode())
+    return spec.spec_path
+
+
+def read_spec(path: Path) -> StageSpec:
+    """Read a spec; raises ConfigError naming file and field."""
+    try:
+        return StageSpec.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such spec file") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "(file)"
+        raise ConfigError(f"{path}: field {field}: {first['msg']}") from error
+
+
+def write_result(spec: StageSpec, result: StageResult) -> None:
+    """Leave a stage's result where the scheduler reads it."""
+    write_atomic(spec.result_path, json.dumps(result.model_dump(mode="json"), indent=1).encode())
+
+
+def read_result(spec: StageSpec) -> StageResult:
+    """Read the result that a stage left."""
+    return StageResult.model_validate_json(spec.result_path.read_bytes())

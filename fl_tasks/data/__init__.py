@@ -1,0 +1,1 @@
+"""An agency's data: ingest, standardize, judge, cut into examples."""

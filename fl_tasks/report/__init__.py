@@ -1,0 +1,1 @@
+"""What a run says about itself: report.json and report.html."""

@@ -1,0 +1,1 @@
+"""One file a stage; each combines the rooms above into one idempotent step of a run."""

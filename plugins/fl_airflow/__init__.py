@@ -1,0 +1,1 @@
+"""The Airflow side: operators, DAG builders, lineage, the embedded mode."""
