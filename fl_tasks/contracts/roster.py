@@ -1,0 +1,95 @@
+"""Who may take part in a scenario and under which parameters: the roster, and the cohort of one run."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from fl_tasks.contracts.base import Contract, Name, PublicKey, RunId, Sha256, Signature, canonical_json
+from fl_tasks.contracts.config import SecAggConfig
+
+
+class Card(Contract):
+    """What an agency (or the coordinator) shows of itself: its public Ed25519 keys."""
+
+    name: Name
+    protocol_key: PublicKey = Field(description="Signs the messages of secure aggregation.")
+    airflow_key: PublicKey | None = Field(default=None, description="Signs an agency's Airflow tokens.")
+
+
+class Roster(Contract):
+    """One scenario's agencies and its secure-aggregation parameters. Every agency approves it by its hash."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    scenario: Name
+    version: int = Field(ge=1)
+    members: tuple[Card, ...] = Field(min_length=3, max_length=200, description="Sorted by name; index = id.")
+    coordinator_key: PublicKey
+    secagg: SecAggConfig = Field(description="With t filled in.")
+    r_max: int = Field(ge=1, le=250, description="Round key sets that every agency makes for one session.")
+
+    @model_validator(mode="after")
+    def _members(self) -> Roster:
+        names = self.names
+        if list(names) != sorted(set(names)):
+            raise ValueError("members must be sorted by name, each once")
+        keys = [card.protocol_key for card in self.members] + [self.coordinator_key]
+        if len(set(keys)) != len(keys):
+            raise ValueError("two members have the same protocol key")
+        if self.secagg.t is None:
+            raise ValueError("secagg.t must be filled in")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Agency names; a name's index is the agency's id in every message."""
+        return tuple(card.name for card in self.members)
+
+    @property
+    def t(self) -> int:
+        """The threshold: no sum over fewer agencies is ever opened."""
+        assert self.secagg.t is not None  # the validator holds it
+        return self.secagg.t
+
+    @property
+    def sha256(self) -> bytes:
+        """The hash by which agencies approve the roster, 32 bytes."""
+        body = canonical_json(self.model_dump(mode="json", by_alias=True))
+        return hashlib.sha256(b"flsa/1/roster" + body).digest()
+
+
+class CohortBody(Contract):
+    """The start of one run: who is invited, to what, on which data. Freezes the effective configuration."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    session: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    run_id: RunId
+    scenario: Name
+    data_interval: tuple[dt.datetime, dt.datetime]
+    agencies: tuple[Name, ...] = Field(min_length=1)
+    excluded: dict[Name, str] = Field(default_factory=dict, description="Roster agencies left out, and why.")
+    roster_sha256: Sha256
+    config_sha256: Sha256 = Field(description="Of the scenario's configuration, as canonical JSON.")
+    rounds: int = Field(ge=1, description="Aggregated rounds after which the run is complete.")
+    parameters: int = Field(ge=1, description="Length d of a model delta.")
+    model_sha256: Sha256 = Field(description="Model that round 1 starts from.")
+    not_after: dt.datetime = Field(description="Keys of this session are deleted after this time.")
+
+
+class CheckBody(Contract):
+    """One agency's own word on its data for one run."""
+
+    run_id: RunId
+    agency: Name
+    passed: bool
+    reason: str = Field(default="", max_length=500)
+
+
+class Signed(Contract):
+    """A JSON record with its signer's Ed25519 signature over label and canonical body."""
+
+    body: dict[str, object]
+    signature: Signature

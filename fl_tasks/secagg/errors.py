@@ -1,0 +1,121 @@
+"""Why a party refuses. One class a reason, so that a refusal can be told apart in the journal."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from fl_tasks.contracts.errors import FLError
+
+
+class ProtocolError(FLError):
+    """Root of all refusals of the secure-aggregation protocol; never retried."""
+
+
+class MalformedMessage(ProtocolError):
+    """A message has a wrong prefix, length, order or value."""
+
+
+class BadSignature(ProtocolError):
+    """A message is not signed by the one who should have sent it."""
+
+
+class WrongSession(ProtocolError):
+    """A message belongs to another session, roster, list, close, round or model."""
+
+
+class UnknownMember(ProtocolError):
+    """A message names an agency outside the roster, the cohort or the closed set."""
+
+
+class KeysWithheld(ProtocolError):
+    """The coordinator's list lacks this agency's own keys or holds others."""
+
+
+class BadKey(ProtocolError):
+    """A public key is not a usable curve point."""
+
+
+class BadShare(ProtocolError):
+    """A share file does not open."""
+
+
+class InconsistentShares(ProtocolError):
+    """Shares do not add up to the secret that its owner committed to."""
+
+
+class SharesWithheld(ProtocolError):
+    """A close counts on share files that this agency never opened, or on a set that is not covered."""
+
+
+class CloseConflict(ProtocolError):
+    """Another close was accepted in this session before."""
+
+
+class ManifestConflict(ProtocolError):
+    """Another manifest was accepted in this round before."""
+
+
+class TooFewAgencies(ProtocolError):
+    """Fewer than t agencies are left at a step."""
+
+
+class RoundClosed(ProtocolError):
+    """A later round was acknowledged, so that this one is over."""
+
+
+class RoundBurnt(ProtocolError):
+    """The round has a verdict `burnt`; its index is never used again."""
+
+
+class BothShares(ProtocolError):
+    """Both shares of one agency and round were asked for."""
+
+
+class NotAcknowledged(ProtocolError):
+    """A reveal was asked for without this agency's own ack, or without t equal acks."""
+
+
+class ModelMismatch(ProtocolError):
+    """The manifest names another model than the one that this agency trained on."""
+
+
+class DifferencingRefused(ProtocolError):
+    """Another survivor set was acknowledged under the same model and data interval before."""
+
+
+class WeightTooLarge(ProtocolError):
+    """An agency has more training examples than the roster admits."""
+
+
+class NotFinite(ProtocolError):
+    """A model delta or a loss holds NaN or infinity."""
+
+
+class RingOverflow(ProtocolError):
+    """A quantized value is out of the range that keeps the sum below the ring."""
+
+
+class CountMismatch(ProtocolError):
+    """The opened sum's own count differs from the survivor set."""
+
+
+class RosterNotApproved(ProtocolError):
+    """The session's roster is not the one that this agency approved."""
+
+
+class ResendConflict(ProtocolError):
+    """A message of this name was sent before with other bytes."""
+
+
+class KeysGone(ProtocolError):
+    """The secrets of this step were deleted by the protocol's own rules."""
+
+
+class JournalBroken(ProtocolError):
+    """The journal is missing, shortened, forked or altered."""
+
+
+class JournalBusy(ProtocolError):
+    """Another process holds the journal; Airflow may start a retry while the first attempt lives."""
+
+    retryable: ClassVar[bool] = True

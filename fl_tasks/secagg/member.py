@@ -1,0 +1,286 @@
+"""An agency's state machine: the pure steps, held to the protocol's rules by journal and vault.
+
+    begin -> keys -> shares -> ready -> close
+        round r:  upload -> ack -> reveal       (or burnt)
+
+Every method returns messages that are already journaled, by name; sending them is the caller's part. A second
+call gives the same bytes or raises. Secrets are deleted as soon as the rules allow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from fl_tasks.secagg import names
+from fl_tasks.secagg.agency import Party, make_ack, make_keys, make_reveal, make_shares, mask_update, open_shares
+from fl_tasks.secagg.errors import (
+    CloseConflict,
+    DifferencingRefused,
+    KeysWithheld,
+    ManifestConflict,
+    ModelMismatch,
+    NotAcknowledged,
+    ProtocolError,
+    ResendConflict,
+    RoundBurnt,
+    RoundClosed,
+    SharesWithheld,
+    WrongSession,
+)
+from fl_tasks.secagg.journal import Journal
+from fl_tasks.secagg.masking import Ring
+from fl_tasks.secagg.messages import Burnt, Manifest, Ready, RoundModel, Upload
+from fl_tasks.secagg.session import ClosedSet, check_close, list_hash, manifest_hash, survivor_key
+from fl_tasks.secagg.vault import Vault
+
+Outbox = dict[str, bytes]
+
+
+class Member:
+    """One agency in one session, with its journal open (and so locked)."""
+
+    def __init__(self, party: Party, journal: Journal, vault: Vault, interval: tuple[str, str]) -> None:
+        """`interval` is the run's data interval as ISO times: survivor sets are fixed per model and interval."""
+        self.party = party
+        self._journal = journal
+        self._vault = vault
+        self._interval = interval
+        self._session = party.setting.session.hex()
+        self._name = party.setting.roster.names[party.me]
+
+    @contextmanager
+    def refusals(self, step: str) -> Iterator[None]:
+        """Journal every refusal that is raised inside."""
+        try:
+            yield
+        except ProtocolError as error:
+            self._journal.append("refused", self._session, step=step, code=error.code)
+            raise
+
+    def begin(self, run_id: str, not_after: datetime) -> None:
+        """Open the session in the journal; a session is only ever opened for one run."""
+        known = self._journal.find("session", self._session)
+        if not known:
+            self._journal.append("session", self._session, run_id=run_id, not_after=not_after.isoformat())
+        elif known[0].facts["run_id"] != run_id:
+            raise WrongSession(f"session {self._session} belongs to run {known[0].facts['run_id']}")
+
+    def resume(self) -> None:
+        """Check that the session was opened here and is not over; raises WrongSession."""
+        known = self._journal.find("session", self._session)
+        if not known:
+            raise WrongSession(f"session {self._session} was never opened at this agency, or its journal was lost")
+        if datetime.now(UTC) > datetime.fromisoformat(known[0].facts["not_after"]):
+            self._vault.forget_all()
+            raise WrongSession(f"session {self._session} ended at {known[0].facts['not_after']}; start a new run")
+
+    def keys(self) -> Outbox:
+        """S1."""
+
+        def make() -> Outbox:
+            message, encryption_key, rounds = make_keys(self.party)
+            self._vault.put_setup(encryption_key, rounds)
+            return {names.keys(self._name): message}
+
+        return self._send("keys", make)
+
+    def shares(self, list_data: bytes, files: Mapping[int, bytes]) -> Outbox:
+        """S2, one message a peer."""
+        self._once("list", list_hash(list_data), KeysWithheld("another list of keys was accepted in this session"))
+
+        def make() -> Outbox:
+            own = self._vault.message(names.keys(self._name))
+            rounds = [self._vault.round_secret(r) for r in range(1, self.party.setting.roster.r_max + 1)]
+            dealt, own_shares = make_shares(self.party, list_data, files, own, self._vault.encryption_key, rounds)
+            self._vault.put_own_shares(own_shares)
+            roster = self.party.setting.roster.names
+            return {names.shares(self._name, roster[holder]): data for holder, data in dealt.items()}
+
+        return self._send("shares", make)
+
+    def ready(self, list_data: bytes, files: Mapping[int, bytes], share_files: Mapping[int, bytes]) -> Outbox:
+        """S3; a dealer whose share file does not open is journaled and left out."""
+        self._once("list", list_hash(list_data), KeysWithheld("another list of keys was accepted in this session"))
+
+        def make() -> Outbox:
+            message, held, refused = open_shares(self.party, list_data, files, self._vault.encryption_key, share_files)
+            for dealer, error in refused.items():
+                self._journal.append("refused", self._session, step="ready", dealer=dealer, code=error.code)
+            held[self.party.me] = self._vault.own_shares
+            self._vault.put_held(held, self.party.setting.roster.r_max)
+            return {names.ready(self._name): message}
+
+        outbox = self._send("ready", make)
+        self._vault.forget_setup()
+        return outbox
+
+    def close(
+        self, list_data: bytes, close_data: bytes, files: Mapping[int, bytes], readies: Mapping[int, bytes]
+    ) -> ClosedSet:
+        """Accept S4, the same one for the whole session."""
+        setting = self.party.setting
+        closed = check_close(setting, list_data, close_data, files, readies)
+        if self.party.me in closed.ids:
+            own = self._sent("ready")
+            if own is None or self._vault.message(names.ready(self._name)) != readies[self.party.me]:
+                raise SharesWithheld("the close counts on a ready message that this agency did not send")
+            opened = Ready.decode(readies[self.party.me], lambda _: setting.member_key(self.party.me), setting.n)
+            if not opened.covers >= set(closed.ids):
+                raise SharesWithheld("the close counts on share files that this agency did not open")
+        self._once("close", closed.h2, CloseConflict("another close was accepted in this session"))
+        return closed
+
+    def upload(self, closed: ClosedSet, round_: int, model_data: bytes, make_update: Callable[[bytes], Ring]) -> Outbox:
+        """Step 1: train and mask, once a round.
+
+        Args:
+            closed: The session's closed set, this agency among it.
+            round_: From 1.
+            model_data: The coordinator's signed model hash of this round.
+            make_update: Model hash -> encoded update, shape (d + slots,). Called only if nothing was sent yet.
+        """
+        model = self._read_model(round_, model_data)
+        self._once("model", model, ModelMismatch(f"round {round_}: another model was named before"), round=round_)
+        for earlier in range(1, round_):
+            self._vault.forget_round(earlier)  # a later round's signed model ends them
+
+        def make() -> Outbox:
+            self._still_open(round_)
+            secret = self._vault.round_secret(round_)
+            header = closed.header(round_, model)
+            return {
+                names.upload(round_, self._name): mask_update(self.party, closed, header, make_update(model), secret)
+            }
+
+        return self._send(f"up-{round_}", make)
+
+    def ack(self, closed: ClosedSet, round_: int, manifest_data: bytes) -> Outbox:
+        """Step 2a: accept one manifest, ever, in this round."""
+        conflict = ManifestConflict(f"round {round_}: another manifest was accepted before")
+        if self._sent(f"ack-{round_}") is None:
+            self._still_open(round_)
+            manifest = closed.read_manifest(manifest_data, round_)
+            self._check_own(closed, manifest)
+            self._fix_survivors(manifest)
+        self._once("manifest", manifest_hash(manifest_data), conflict, round=round_)
+        outbox = self._send(
+            f"ack-{round_}", lambda: {names.ack(round_, self._name): make_ack(self.party, manifest_data)}
+        )
+        for earlier in range(1, round_):
+            self._vault.forget_round(earlier)
+        return outbox
+
+    def reveal(self, closed: ClosedSet, round_: int, manifest_data: bytes, acks: Mapping[int, bytes]) -> Outbox:
+        """Step 2b, after t equal acks."""
+        wanted = manifest_hash(manifest_data)
+        if self._sent(f"ack-{round_}") is None:
+            raise NotAcknowledged(f"round {round_}: this agency acknowledged no manifest")
+        self._once(
+            "manifest", wanted, ManifestConflict(f"round {round_}: another manifest was accepted before"), round=round_
+        )
+
+        def make() -> Outbox:
+            self._still_open(round_)
+            manifest = closed.read_manifest(manifest_data, round_)
+            held = self._vault.held(round_)
+            return {
+                names.reveal(round_, self._name): make_reveal(self.party, closed, manifest, manifest_data, acks, held)
+            }
+
+        outbox = self._send(f"reveal-{round_}", make)
+        self._vault.forget_round(round_)
+        return outbox
+
+    def burnt(self, closed: ClosedSet, round_: int, burnt_data: bytes) -> None:
+        """Take note of a round's verdict `burnt`; its secrets go."""
+        verdict = Burnt.decode(burnt_data, lambda _: self.party.setting.coordinator_key, 0)
+        closed.same_round(verdict.header, round_, Burnt.LABEL)
+        if self._journal.find("manifest", self._session, round=round_):
+            raise ManifestConflict(f"round {round_}: has a manifest and cannot be burnt")
+        self._once("burnt", verdict.header.model, ManifestConflict(f"round {round_}: burnt twice"), round=round_)
+        self._vault.forget_round(round_)
+
+    def lift_differencing(self, model: bytes) -> None:
+        """Let the agency's own operator admit another survivor set under a model and this data interval."""
+        self._journal.append("lifted", self._session, key=survivor_key(model, self._interval))
+
+    def _read_model(self, round_: int, model_data: bytes) -> bytes:
+        message = RoundModel.decode(model_data, lambda _: self.party.setting.coordinator_key, 0)
+        self.party.setting.same_session(message.session, RoundModel.LABEL)
+        if message.round != round_:
+            raise WrongSession(f"message model: of round {message.round}, this is round {round_}")
+        return message.model
+
+    def _still_open(self, round_: int) -> None:
+        for entry in self._journal.find("manifest", self._session):
+            if entry.facts["round"] > round_:
+                raise RoundClosed(f"round {round_} is over: round {entry.facts['round']} was acknowledged")
+        if self._journal.find("burnt", self._session, round=round_):
+            raise RoundBurnt(f"round {round_} is burnt; the next one starts from the last model")
+
+    def _check_own(self, closed: ClosedSet, manifest: Manifest) -> None:
+        """The manifest has to hold this agency's own upload, or to leave it out, which is journaled."""
+        round_ = manifest.header.round
+        trained = self._journal.find("model", self._session, round=round_)
+        if trained and trained[0].facts["value"] != manifest.header.model.hex():
+            raise ModelMismatch(f"round {round_}: the manifest names another model than the one trained on")
+        listed = {member: sha for member, sha, _ in manifest.members}.get(self.party.me)
+        if self._sent(f"up-{round_}") is None:
+            if listed is not None:
+                raise WrongSession(f"round {round_}: the manifest holds an upload that this agency never sent")
+            return
+        if listed is None:
+            self._journal.append("left_out", self._session, round=round_)
+            return
+        stored = self._vault.message(names.upload(round_, self._name))
+        head = len(Upload(manifest.header, 0, bytes(64), b"").encode())
+        if hashlib.sha256(stored[head:]).digest() != listed:
+            raise WrongSession(f"round {round_}: the manifest holds another upload of this agency than it sent")
+
+    def _fix_survivors(self, manifest: Manifest) -> None:
+        """Across sessions: under one model and data interval no second survivor set, or sums would be subtracted."""
+        roster = self.party.setting.roster.names
+        survivors = [roster[member] for member in manifest.ids]
+        key = survivor_key(manifest.header.model, self._interval)
+        known = [entry.facts["survivors"] for entry in self._journal.find("survivors", key=key)]
+        lifted = len(self._journal.find("lifted", key=key))
+        if survivors in known:
+            return
+        if len(known) > lifted:
+            raise DifferencingRefused(
+                f"round {manifest.header.round}: another set of agencies was summed under the same model and data "
+                "interval; the difference of two sums would tell one agency's update. If that is intended: "
+                f"fl agency lift {manifest.header.model.hex()}"
+            )
+        self._journal.append("survivors", self._session, key=key, survivors=survivors)
+
+    def _once(self, kind: str, value: bytes, conflict: ProtocolError, **facts: int) -> None:
+        """Journal a fact of the session that must never differ."""
+        known = self._journal.find(kind, self._session, **facts)
+        if not known:
+            self._journal.append(kind, self._session, value=value.hex(), **facts)
+        elif known[0].facts["value"] != value.hex():
+            raise conflict
+
+    def _sent(self, step: str) -> dict[str, str] | None:
+        known = self._journal.find("sent", self._session, step=step)
+        return None if not known else dict(known[0].facts["files"])
+
+    def _send(self, step: str, make: Callable[[], Outbox]) -> Outbox:
+        """Give the messages of a step: the stored ones if it was done before, else new ones, journaled."""
+        known = self._sent(step)
+        if known is None:
+            outbox = make()
+            for name, data in outbox.items():
+                self._vault.put_message(name, data)
+            files = {name: hashlib.sha256(data).hexdigest() for name, data in outbox.items()}
+            self._journal.append("sent", self._session, step=step, files=files)
+            return outbox
+        stored = {name: self._vault.message(name) for name in known}
+        for name, data in stored.items():
+            if hashlib.sha256(data).hexdigest() != known[name]:
+                raise ResendConflict(f"{name}: the stored message is not the one that was sent; it was altered")
+        return stored
