@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from fl_tasks.contracts.base import Contract, Name
+from fl_tasks.contracts.base import Contract, Name, describe
 from fl_tasks.contracts.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -209,14 +209,11 @@ def load_yaml(path: Path, kind: type[C]) -> C:
         # By way of JSON, so that strictness refuses text for numbers but takes lists and dates.
         return kind.model_validate_json(json.dumps(value, default=str))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "(file)"
-        line = _line_of(root, first["loc"])
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ConfigError(f"{path}:{line}: field {field}: {first['msg']}{more}") from error
+        line = _line_of(root, error.errors(include_url=False, include_input=False)[0]["loc"])
+        raise ConfigError(f"{path}:{line}: {describe(error)}") from error
 
 
-def _line_of(node: Any, location: tuple[Any, ...]) -> int:
+def _line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
     """Return the line, from 1, of the deepest node on the way to a field."""
     line = 1 if node is None else node.start_mark.line + 1
     for part in location:

@@ -7,7 +7,7 @@ x.npy, shape (n, ...) float32, and y.npy, shape (n, ...) float32.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -83,7 +83,7 @@ class JobResult(Contract):
     seconds_work: float = Field(ge=0.0)
 
 
-Job = Annotated[Union[InitJob, TrainJob, ServerJob, PredictJob], Field(discriminator="kind")]
+Job = Annotated[InitJob | TrainJob | ServerJob | PredictJob, Field(discriminator="kind")]
 
 
 class JobFile(Contract):

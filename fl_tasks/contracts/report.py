@@ -32,11 +32,15 @@ class Evaluation(Contract):
 
 
 class EvaluationReport(Contract):
+    """All agencies pooled, and each."""
+
     overall: Evaluation = Field(default_factory=Evaluation)
     agencies: dict[Name, Evaluation] = Field(default_factory=dict)
 
 
 class SecAggReport(Contract):
+    """The parameters under which every sum was opened."""
+
     n: int
     t: int
     n_c: int
@@ -45,6 +49,8 @@ class SecAggReport(Contract):
 
 
 class RoundReport(Contract):
+    """What became of one round."""
+
     round: int = Field(ge=1)
     status: Literal["aggregated", "burnt", "skipped"]
     survivors: tuple[Name, ...] = ()
@@ -67,6 +73,8 @@ class AgencyPrivacy(Contract):
 
 
 class ModelReport(Contract):
+    """The model that the run ended with."""
+
     version: int | None = Field(default=None, description="Registry version; null while not promoted.")
     sha256: Sha256 | None = None
     parent: Sha256 | None = Field(default=None, description="Model that the run started from.")
@@ -82,10 +90,14 @@ class Sent(Contract):
 
 
 class Resources(Contract):
+    """What the run needed of the machine."""
+
     peak_pss_bytes: int | None = Field(default=None, description="Sampled sum of PSS of all processes.")
 
 
 class Seconds(Contract):
+    """Where the time went."""
+
     total: float | None = None
     by_stage: dict[str, float] = Field(default_factory=dict)
 
@@ -111,3 +123,24 @@ class Report(Contract):
     lineage: str = "openlineage.jsonl"
     resources: Resources = Field(default_factory=Resources)
     seconds: Seconds = Field(default_factory=Seconds)
+
+
+class EvaluationBody(Contract):
+    """What one agency says of a model on its own held-back data, as its policy allows."""
+
+    run_id: RunId
+    agency: Name
+    model_sha256: Sha256
+    evaluation: Evaluation
+
+
+class RoundRecord(Contract):
+    """What the coordinator keeps of an aggregated round; committed after the round's model and state."""
+
+    round: int = Field(ge=1)
+    survivors: tuple[Name, ...]
+    loss: float
+    clipped: int
+    examples: int
+    seconds: float = Field(ge=0.0, description="From the round's model to its aggregate.")
+    model_sha256: Sha256

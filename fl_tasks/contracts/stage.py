@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from fl_tasks.contracts.base import Contract, Name, RunId, Sha256, write_atomic
+from fl_tasks.contracts.base import Contract, Name, RunId, Sha256, describe, write_atomic
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
 
@@ -145,9 +145,7 @@ def read_spec(path: Path) -> StageSpec:
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such spec file") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "(file)"
-        raise ConfigError(f"{path}: field {field}: {first['msg']}") from error
+        raise ConfigError(f"{path}: {describe(error)}") from error
 
 
 def write_result(spec: StageSpec, result: StageResult) -> None:

@@ -203,10 +203,6 @@ class Member:
         self._once("burnt", verdict.header.model, ManifestConflict(f"round {round_}: burnt twice"), round=round_)
         self._vault.forget_round(round_)
 
-    def lift_differencing(self, model: bytes) -> None:
-        """Let the agency's own operator admit another survivor set under a model and this data interval."""
-        self._journal.append("lifted", self._session, key=survivor_key(model, self._interval))
-
     def _read_model(self, round_: int, model_data: bytes) -> bytes:
         message = RoundModel.decode(model_data, lambda _: self.party.setting.coordinator_key, 0)
         self.party.setting.same_session(message.session, RoundModel.LABEL)

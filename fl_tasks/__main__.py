@@ -1,0 +1,129 @@
+"""The command-line tool `fl`, also `python -m fl_tasks`. Exit code 0: done; 10: final error; 1: worth a retry."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import fl_tasks
+from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.paths import Home
+from fl_tasks.contracts.stage import AGENCY_STAGES, COORDINATOR_STAGES, EXIT_FINAL, EXIT_RETRY
+
+REPOSITORY = Path(fl_tasks.__file__).parents[1]
+
+
+def home() -> Home:
+    """The installation's home: HUILIU_HOME, or var/ beside the package."""
+    return Home(Path(os.environ.get("HUILIU_HOME", REPOSITORY / "var")).resolve())
+
+
+def federation() -> Path:
+    """The folder with scenarios/ and agencies/: HUILIU_FEDERATION, or dags/federation beside the package."""
+    return Path(os.environ.get("HUILIU_FEDERATION", REPOSITORY / "dags" / "federation")).resolve()
+
+
+def _run(options: argparse.Namespace) -> None:
+    from fl_tasks.contracts.errors import ConfigError  # noqa: PLC0415
+    from fl_tasks.contracts.stage import read_spec  # noqa: PLC0415
+    from fl_tasks.stages.runner import run_stage  # noqa: PLC0415
+
+    stage = read_spec(options.spec).stage
+    if stage != options.stage:
+        raise ConfigError(f"{options.spec}: field stage: is {stage!r}, the command line says {options.stage!r}")
+    run_stage(options.spec)
+
+
+def _agency_init(options: argparse.Namespace) -> None:
+    from fl_tasks.stages import enrol  # noqa: PLC0415
+
+    card = enrol.init_agency(home(), federation(), options.scenario, options.agency)
+    print(f"{card.name}: folder {home().agency(card.name)}")
+    print(f"{card.name}: protocol key {card.protocol_key}")
+
+
+def _agency_approve(options: argparse.Namespace) -> None:
+    from fl_tasks.stages import enrol  # noqa: PLC0415
+
+    roster = enrol.approve(home(), options.scenario, options.agency, options.hash)
+    waiting = [name for name in roster.names if name not in enrol.approvals(home(), roster)]
+    print(f"{options.agency}: approved roster {options.hash} (version {roster.version}, t = {roster.t})")
+    print(f"waiting for: {', '.join(waiting) or 'nobody'}")
+
+
+def _agency_lift(options: argparse.Namespace) -> None:
+    from fl_tasks.stages import enrol  # noqa: PLC0415
+
+    enrol.lift(home(), options.scenario, options.agency, options.model, (options.start, options.end))
+    print(f"{options.agency}: another set of agencies is admitted once under model {options.model}")
+
+
+def _coordinator_init(options: argparse.Namespace) -> None:
+    from fl_tasks.stages import enrol  # noqa: PLC0415
+
+    roster = enrol.init_coordinator(home(), federation(), options.scenario)
+    print(
+        f"roster of {roster.scenario}, version {roster.version}: N = {len(roster.members)}, t = {roster.t}, "
+        f"n_c = {roster.secagg.n_c}; every agency compares and approves this hash:"
+    )
+    print(roster.sha256.hex())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(prog="fl", description="Huiliu: federated retraining for government agencies.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        group: argparse._SubParsersAction[argparse.ArgumentParser],
+        name: str,
+        text: str,
+        function: Callable[[argparse.Namespace], None],
+    ) -> argparse.ArgumentParser:
+        made = group.add_parser(name, help=text, description=text)
+        made.set_defaults(function=function)
+        return made
+
+    run = command(commands, "run", "Run one stage of a run, as the scheduler does.", _run)
+    run.add_argument("stage", choices=sorted(AGENCY_STAGES + COORDINATOR_STAGES), metavar="STAGE")
+    run.add_argument("--spec", type=Path, required=True, help="the stage's spec, JSON")
+
+    agency = commands.add_parser("agency", help="Commands of an agency.").add_subparsers(required=True)
+    init = command(agency, "init", "Make an agency's folder, keys and policy.yaml.", _agency_init)
+    approve = command(agency, "approve", "Approve a scenario's roster by its hash.", _agency_approve)
+    approve.add_argument("hash", metavar="HASH", help="64 hexadecimal digits, compared with the other agencies")
+    lift = command(agency, "lift", "Admit one more survivor set under a model and interval.", _agency_lift)
+    lift.add_argument("model", metavar="MODEL", help="the model's hash, 64 hexadecimal digits")
+    lift.add_argument("--start", required=True, help="the data interval's start, ISO time as in the report")
+    lift.add_argument("--end", required=True, help="the data interval's end, ISO time as in the report")
+    for made in (init, approve, lift):
+        made.add_argument("--scenario", required=True)
+        made.add_argument("--agency", required=True)
+
+    coordinator = commands.add_parser("coordinator", help="Commands of the coordinator.").add_subparsers(required=True)
+    propose = command(coordinator, "init", "Make the coordinator's key and propose a roster.", _coordinator_init)
+    propose.add_argument("--scenario", required=True)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    # Libraries log what they like; only our own allow-listed lines go out at INFO.
+    for name in ("great_expectations", "matplotlib", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        options.function(options)
+    except FLError as error:
+        print(f"error: {error.code}: {error}", file=sys.stderr)
+        return EXIT_RETRY if error.retryable else EXIT_FINAL
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Predictions on held-back examples: of the federated model, and of one trained on an agency's data alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_tasks.contracts.errors import LearningFailed
+from fl_tasks.contracts.jobs import ModelSpec
+from fl_tasks.contracts.tensors import Tensors
+from fl_tasks.learning.client import LocalTraining
+from fl_tasks.learning.examples import Examples
+from fl_tasks.learning.model import build_keras_model, ordered
+from fl_tasks.learning.runtime import tf
+
+# Examples predicted at once; every batch gives the same numbers, this bounds memory only.
+_BATCH = 4096
+
+
+def local_only(spec: ModelSpec, initial_weights: Tensors, fit: Examples, *, epochs: int, seed: int) -> Tensors:
+    """Return the weights an agency reaches alone: the same start, client optimizer and number of passes.
+
+    Args:
+        spec: The model.
+        initial_weights: The model of round 0.
+        fit: The agency's own examples.
+        epochs: Rounds x local epochs of the federated training; the optimizer's state is kept throughout.
+        seed: Decides the order of the examples.
+
+    Raises:
+        MalformedTensors, LearningFailed: As LocalTraining.run.
+    """
+    training = LocalTraining(spec)
+    return training.trained(initial_weights, training.run(initial_weights, fit, epochs=epochs, seed=seed))
+
+
+def predict(spec: ModelSpec, weights: Tensors, test: Examples) -> NDArray[np.float32]:
+    """Return a model's predictions for test.x, shape (n, *output_shape), in the scale of y.
+
+    Raises:
+        MalformedTensors: If the weights are not the model's.
+        LearningFailed: If a prediction is not finite.
+    """
+    keras_model = build_keras_model(spec)
+    for variable, value in zip(
+        keras_model.trainable_weights, ordered(weights, keras_model, source="weights"), strict=True
+    ):
+        variable.assign(value)
+    forward = tf.function(
+        lambda x: keras_model(x, training=False),
+        input_signature=[tf.TensorSpec((None, *spec.input_shape), tf.float32)],
+    )
+    parts = [forward(tf.constant(test.x[start : start + _BATCH])).numpy() for start in range(0, len(test), _BATCH)]
+    result: NDArray[np.float32] = np.concatenate(parts)
+    if not np.isfinite(result).all():
+        raise LearningFailed(
+            f"scenario {spec.scenario}: {int((~np.isfinite(result)).sum())} predictions are not finite; "
+            "check the test examples for values that are not finite"
+        )
+    return result

@@ -1,0 +1,38 @@
+"""close_round: the coordinator passes the newest model on to the next round, or ends the rounds."""
+
+from __future__ import annotations
+
+from fl_tasks.contracts.errors import QuorumMissing
+from fl_tasks.contracts.stage import StageResult, StageSpec
+from fl_tasks.secagg import names
+from fl_tasks.stages.aggregate import newest_round
+from fl_tasks.stages.context import exchange_refs, open_desk
+from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_record, load_state, publish
+
+
+def run(spec: StageSpec) -> StageResult:
+    """Publish the newest model; `finished` once the wanted number of rounds is aggregated.
+
+    Raises:
+        QuorumMissing: If more rounds were burnt than the scenario spares.
+    """
+    desk = open_desk(spec)
+    round_ = desk.round
+    aggregated = sum(load_record(spec, r) is not None for r in range(1, round_ + 1))
+    burnt = round_ - aggregated
+    if burnt > desk.config.rounds.spare:
+        raise QuorumMissing(
+            f"{burnt} rounds are burnt, the scenario spares {desk.config.rounds.spare}: see in the report which "
+            "agencies were lost and why, then start a new run"
+        )
+    finished = aggregated >= desk.cohort.rounds
+    names_out = (FINAL_MODEL, FINAL_WEIGHTS) if finished else (names.model(round_ + 1), names.weights(round_ + 1))
+    model, _ = load_state(spec, newest_round(desk, round_ + 1))
+    publish(spec, desk.exchange, desk.setting.session, round_ + 1, model, names_out)
+    return StageResult(
+        stage="close_round",
+        status="done",
+        finished=finished,
+        reason=f"{aggregated} of {desk.cohort.rounds} rounds aggregated, {burnt} burnt",
+        outputs=exchange_refs(*names_out),
+    )

@@ -1,0 +1,285 @@
+"""What the stages share: configuration, keys, exchange, and the agency's and coordinator's view of a session."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fl_tasks.contracts.base import canonical_json
+from fl_tasks.contracts.config import Policy, ScenarioConfig, load_scenario, load_yaml
+from fl_tasks.contracts.errors import ConfigError, FLError, PolicyRefused
+from fl_tasks.contracts.paths import Home
+from fl_tasks.contracts.roster import CohortBody, Roster
+from fl_tasks.contracts.stage import DatasetRef, StageSpec
+from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.secagg import names
+from fl_tasks.secagg.agency import Party
+from fl_tasks.secagg.errors import RosterNotApproved, TooFewAgencies, WrongSession
+from fl_tasks.secagg.journal import open_journal
+from fl_tasks.secagg.masking import derive
+from fl_tasks.secagg.member import Member, Outbox
+from fl_tasks.secagg.messages import RoundModel
+from fl_tasks.secagg.records import read_record
+from fl_tasks.secagg.session import ClosedSet, Setting, check_close
+from fl_tasks.secagg.vault import Vault
+
+
+class StageSkipped(Exception):
+    """This stage has nothing to do in this run, for a good reason; not an error."""
+
+
+def protocol_key_path(folder: Path) -> Path:
+    """Where a party's Ed25519 key of the protocol lies."""
+    return folder / "keys" / "protocol.key"
+
+
+def airflow_key_path(folder: Path) -> Path:
+    """Where an agency's Ed25519 key for Airflow's tokens lies."""
+    return folder / "keys" / "airflow.key"
+
+
+def training_secret_path(folder: Path) -> Path:
+    """Where the secret lies from which rounding and batch order are derived."""
+    return folder / "keys" / "training.secret"
+
+
+def approved_roster_path(folder: Path, scenario: str) -> Path:
+    """Where a party keeps the roster that it approved."""
+    return folder / "approved" / f"{scenario}.json"
+
+
+def journal_paths(folder: Path, scenario: str) -> tuple[Path, Path]:
+    """An agency's journal of a scenario, and the second copy of its head, which no backup may cover."""
+    return folder / "secagg" / scenario / "journal.jsonl", folder / "head" / f"{scenario}.json"
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """Read a private key; raises ConfigError if it was never made."""
+    try:
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no key; run `fl agency init` (or `fl coordinator init`) first") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a raw Ed25519 private key of 32 bytes; restore it from your backup") from error
+
+
+def load_roster(folder: Path, scenario: str) -> Roster:
+    """Read the roster that a party approved; raises RosterNotApproved."""
+    path = approved_roster_path(folder, scenario)
+    try:
+        return Roster.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise RosterNotApproved(f"{path}: no roster was approved here; run `fl agency approve HASH` first") from error
+
+
+def config_sha256(config: ScenarioConfig) -> str:
+    """Hash of a scenario's configuration: agency and coordinator must have the same."""
+    return hashlib.sha256(canonical_json(config.model_dump(mode="json"))).hexdigest()
+
+
+def interval_text(spec: StageSpec) -> tuple[str, str]:
+    """The run's data interval as ISO times."""
+    start, end = spec.data_interval
+    return start.isoformat(), end.isoformat()
+
+
+def exchange_of(spec: StageSpec) -> FolderExchange:
+    """The exchange of the spec's run."""
+    return FolderExchange(spec.places.exchange(spec.run_id))
+
+
+def exchange_refs(*found: str) -> tuple[DatasetRef, ...]:
+    """Names of the exchange as data sets for lineage."""
+    return tuple(DatasetRef(namespace="exchange", name=name) for name in found)
+
+
+def by_id(exchange: FolderExchange, roster: Roster, folder: str) -> dict[int, bytes]:
+    """Read one message a roster agency from a folder of the exchange, of those that are there."""
+    found = ((i, exchange.find(f"{folder}/{agency}")) for i, agency in enumerate(roster.names))
+    return {i: data for i, data in found if data is not None}
+
+
+def listed_keys(exchange: FolderExchange, setting: Setting, list_data: bytes) -> dict[int, bytes]:
+    """Read the S1 of everyone on the coordinator's list."""
+    listed = setting.read_list(list_data).entries
+    return {member: exchange.get(names.keys(setting.roster.names[member])) for member, _ in listed}
+
+
+def folder_of(spec: StageSpec) -> Path:
+    """The own folder of whoever does a stage."""
+    return spec.places.coordinator if spec.agency is None else spec.places.agency(spec.agency)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One party at work on one session: what it approved, what the coordinator signed, where messages go."""
+
+    spec: StageSpec
+    config: ScenarioConfig
+    roster: Roster
+    cohort: CohortBody
+    exchange: FolderExchange
+
+    @property
+    def home(self) -> Home:
+        """The installation's folders."""
+        return self.spec.places
+
+    @property
+    def setting(self) -> Setting:
+        """The session, for the protocol's functions."""
+        return Setting(self.roster, bytes.fromhex(self.cohort.session))
+
+    @property
+    def round(self) -> int:
+        """The spec's round."""
+        assert self.spec.round is not None  # StageSpec holds it for the stages that ask
+        return self.spec.round
+
+    def id_of(self, agency: str) -> int:
+        """An agency's id in the protocol."""
+        return self.roster.names.index(agency)
+
+    def agency_names(self, ids: tuple[int, ...] | frozenset[int]) -> tuple[str, ...]:
+        """Names of ids, in the roster's order."""
+        return tuple(self.roster.names[i] for i in sorted(ids))
+
+    def signing_key(self) -> Ed25519PrivateKey:
+        """The protocol key of whoever does this stage."""
+        return load_key(protocol_key_path(folder_of(self.spec)))
+
+    def closed(self) -> ClosedSet:
+        """The session's closed set, checked against everything that it names."""
+        list_data = self.exchange.get(names.LIST)
+        files = listed_keys(self.exchange, self.setting, list_data)
+        readies = by_id(self.exchange, self.roster, "setup/ready")
+        return check_close(self.setting, list_data, self.exchange.get(names.CLOSE), files, readies)
+
+    def send(self, outbox: Outbox) -> None:
+        """Put journaled messages into the exchange; a name that is there with the same content is fine."""
+        for name, data in outbox.items():
+            self.exchange.put(name, data)
+
+    def model_sha256(self, name: str, round_: int) -> str:
+        """Read a signed model message and return the model's hash."""
+        message = RoundModel.decode(self.exchange.get(name), lambda _: self.setting.coordinator_key, 0)
+        self.setting.same_session(message.session, RoundModel.LABEL)
+        if message.round != round_:
+            raise WrongSession(f"{name}: names round {message.round}, {round_} is needed")
+        return message.model.hex()
+
+
+def open_desk(spec: StageSpec) -> Desk:
+    """Read the session as this party may trust it.
+
+    Raises:
+        RosterNotApproved: If the cohort's roster is not the one approved here.
+        WrongSession: If the cohort is of another run, interval or configuration.
+        MissingInput: If there is no cohort (yet).
+    """
+    config = load_scenario(spec.federation, spec.scenario)
+    roster = load_roster(folder_of(spec), spec.scenario)
+    exchange = exchange_of(spec)
+    public = bytes.fromhex(roster.coordinator_key)
+    cohort = read_record(exchange.get(names.COHORT), public, "cohort", CohortBody)
+    if cohort.roster_sha256 != roster.sha256.hex():
+        raise RosterNotApproved(
+            f"the run uses roster {cohort.roster_sha256}, approved here is {roster.sha256.hex()}: "
+            "look at the new one and run `fl agency approve HASH`"
+        )
+    if (cohort.run_id, cohort.scenario) != (spec.run_id, spec.scenario):
+        raise WrongSession(f"the cohort is of run {cohort.run_id}, this is {spec.run_id}")
+    if tuple(time.timestamp() for time in cohort.data_interval) != tuple(t.timestamp() for t in spec.data_interval):
+        raise WrongSession("the cohort has another data interval than this task")
+    if cohort.config_sha256 != config_sha256(config):
+        raise WrongSession(
+            f"the run's configuration {cohort.config_sha256[:16]} differs from this installation's "
+            f"{config_sha256(config)[:16]}: bring {spec.scenario}.yaml to the same version everywhere"
+        )
+    if len(cohort.agencies) < roster.t:
+        raise TooFewAgencies(f"the cohort has {len(cohort.agencies)} agencies, {roster.t} are needed")
+    return Desk(spec, config, roster, cohort, exchange)
+
+
+def check_policy(desk: Desk, policy_path: Path) -> None:
+    """Hold a run against the agency's own policy.yaml; raises PolicyRefused naming field, wanted and admitted."""
+    policy = load_yaml(policy_path, Policy)
+    wanted: dict[str, tuple[float, float]] = {
+        "max_rounds": (desk.roster.r_max, policy.max_rounds),
+        "max_local_epochs": (desk.config.learning.local_epochs, policy.max_local_epochs),
+        "max_parameters": (desk.cohort.parameters, policy.max_parameters),
+        "max_clip": (desk.roster.secagg.clip, policy.max_clip),
+    }
+    for field, (asked, admitted) in wanted.items():
+        if asked > admitted:
+            raise PolicyRefused(f"{policy_path}: field {field}: the run wants {asked}, {admitted} is admitted")
+    if policy.agency != desk.spec.agency:
+        raise PolicyRefused(f"{policy_path}: field agency: got {policy.agency!r}, this is {desk.spec.agency!r}")
+
+
+@contextmanager
+def open_member(spec: StageSpec) -> Iterator[tuple[Desk, Member]]:
+    """Open an agency's side of the session, its journal locked; every refusal inside is journaled.
+
+    Raises:
+        StageSkipped: If the agency is not in the run's cohort.
+    """
+    desk = open_desk(spec)
+    assert spec.agency is not None  # StageSpec holds it for an agency's stages
+    if spec.agency not in desk.cohort.agencies:
+        raise StageSkipped(f"{spec.agency} was left out of this run: {desk.cohort.excluded.get(spec.agency, '')}")
+    folder = desk.home.agency(spec.agency)
+    check_policy(desk, folder / "policy.yaml")
+    path, head = journal_paths(folder, spec.scenario)
+    opening = desk.cohort.session if spec.stage == "keys" else None
+    with open_journal(path, head, new_session=opening) as journal:
+        party = Party(desk.setting, desk.id_of(spec.agency), desk.signing_key())
+        member = Member(party, journal, Vault(path.parent / desk.cohort.session), interval_text(spec))
+        with member.refusals(spec.label):
+            if opening:
+                member.begin(spec.run_id, desk.cohort.not_after)
+            member.resume()
+            yield desk, member
+
+
+def accept_close(desk: Desk, member: Member) -> ClosedSet:
+    """Accept the session's close at an agency; raises StageSkipped if the agency is not in the closed set."""
+    list_data = desk.exchange.get(names.LIST)
+    closed = member.close(
+        list_data,
+        desk.exchange.get(names.CLOSE),
+        listed_keys(desk.exchange, desk.setting, list_data),
+        by_id(desk.exchange, desk.roster, "setup/ready"),
+    )
+    if member.party.me not in closed.ids:
+        raise StageSkipped(f"{desk.spec.agency} was lost while the session was set up")
+    for earlier in range(1, desk.spec.round or 1):
+        verdict = desk.exchange.find(names.burnt(earlier))
+        if verdict is not None:
+            member.burnt(closed, earlier, verdict)
+    return closed
+
+
+def training_seed(spec: StageSpec, purpose: str, *parts: bytes) -> bytes:
+    """Return 32 bytes that are the same for the same agency, scenario, interval and parts, and nobody else's.
+
+    Rounding bits and batch order come from here, so that a repeated task gives the same bytes. Never used for
+    keys or for the noise of differential privacy.
+    """
+    path = training_secret_path(folder_of(spec))
+    try:
+        secret = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no training secret; run `fl agency init` first") from error
+    fixed = canonical_json([spec.scenario, *interval_text(spec)])
+    return derive(secret, f"flsa/1/{purpose}".encode(), fixed, *parts)
+
+
+def refusal_text(refused: dict[int, FLError], roster: Roster) -> str:
+    """Say whose messages were refused and why, by agency and error code."""
+    return "; ".join(f"{roster.names[i]}: {error.code}" for i, error in sorted(refused.items()))

@@ -1,0 +1,201 @@
+"""Who takes part: make keys, propose a roster, approve it by its hash. By people, before any run."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from pathlib import Path
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from fl_tasks.contracts.base import Contract, canonical_json, describe, write_atomic
+from fl_tasks.contracts.config import Policy, ScenarioConfig, load_agency, load_federation, load_scenario
+from fl_tasks.contracts.errors import ConfigError
+from fl_tasks.contracts.paths import Home
+from fl_tasks.contracts.roster import Card, Roster
+from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.secagg.errors import RosterNotApproved
+from fl_tasks.secagg.journal import open_journal
+from fl_tasks.secagg.parameters import checked_threshold
+from fl_tasks.secagg.records import read_record, sign_record
+from fl_tasks.secagg.session import survivor_key
+from fl_tasks.stages.context import (
+    airflow_key_path,
+    approved_roster_path,
+    journal_paths,
+    load_key,
+    protocol_key_path,
+    training_secret_path,
+)
+
+# A first policy that admits the scenario as it stands, with room for its parameter count to be told.
+_FIRST_MAX_PARAMETERS = 10_000_000
+
+
+class Approval(Contract):
+    """A member's word that it saw a roster and takes part under it."""
+
+    agency: str
+    roster_sha256: str
+
+
+def init_agency(home: Home, federation: Path, scenario: str, agency: str) -> Card:
+    """Make an agency's folder, keys and first policy.yaml, and post its card. Existing keys are kept.
+
+    Raises:
+        ConfigError: If agency or scenario are unknown, or the agency has not joined the scenario.
+    """
+    config = load_scenario(federation, scenario)
+    if scenario not in load_agency(federation, agency).scenarios:
+        raise ConfigError(
+            f"{federation / 'agencies' / agency}.yaml: field scenarios: {scenario!r} is not there; add it"
+        )
+    folder = home.agency(agency)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    protocol, airflow = _make_key(protocol_key_path(folder)), _make_key(airflow_key_path(folder))
+    if not training_secret_path(folder).exists():
+        write_atomic(training_secret_path(folder), secrets.token_bytes(32))
+    if not (folder / "policy.yaml").exists():
+        write_atomic(folder / "policy.yaml", _first_policy(agency, config))
+    card = Card(name=agency, protocol_key=_public(protocol), airflow_key=_public(airflow))
+    _post_card(home, scenario, card)
+    return card
+
+
+def init_coordinator(home: Home, federation: Path, scenario: str) -> Roster:
+    """Make the coordinator's key and propose the roster of all agencies that joined.
+
+    Raises:
+        ConfigError: If an agency has not posted its card, or the parameters do not fit the number of agencies.
+    """
+    config = load_scenario(federation, scenario)
+    key = _make_key(protocol_key_path(home.coordinator))
+    exchange = FolderExchange(home.roster(scenario))
+    cards = []
+    for member in load_federation(federation).members(scenario):
+        data = exchange.find(f"cards/{member.agency}.json")
+        if data is None:
+            raise ConfigError(
+                f"agency {member.agency} joined {scenario} but has no keys yet; run "
+                f"`fl agency init --scenario {scenario} --agency {member.agency}` there"
+            )
+        cards.append(Card.model_validate_json(data))
+    secagg = config.secagg.model_copy(update={"t": checked_threshold(len(cards), config.secagg)})
+    proposals = _proposals(exchange)
+    roster = Roster(
+        scenario=scenario,
+        version=1,
+        members=tuple(cards),
+        coordinator_key=_public(key),
+        secagg=secagg,
+        r_max=config.rounds.groups,
+    )
+    same = [old for old in proposals if old.model_copy(update={"version": 1}) == roster]
+    roster = same[-1] if same else roster.model_copy(update={"version": len(proposals) + 1})
+    exchange.put(f"rosters/{roster.version}.json", _roster_bytes(roster))
+    write_atomic(approved_roster_path(home.coordinator, scenario), _roster_bytes(roster))
+    return roster
+
+
+def approve(home: Home, scenario: str, agency: str, sha256: str) -> Roster:
+    """Approve a proposed roster by its hash, at one agency; only this makes its runs acceptable there.
+
+    Raises:
+        RosterNotApproved: If no proposal has this hash, or it does not hold this agency's own keys.
+    """
+    exchange = FolderExchange(home.roster(scenario))
+    folder = home.agency(agency)
+    found = {roster.sha256.hex(): roster for roster in _proposals(exchange)}
+    if sha256 not in found:
+        raise RosterNotApproved(
+            f"no proposed roster of {scenario} has hash {sha256}; proposed are: {', '.join(found) or 'none'}"
+        )
+    roster = found[sha256]
+    own = {
+        "protocol_key": _public(load_key(protocol_key_path(folder))),
+        "airflow_key": _public(load_key(airflow_key_path(folder))),
+    }
+    listed = {card.name: card for card in roster.members}.get(agency)
+    if listed is None or listed != Card(name=agency, **own):
+        raise RosterNotApproved(f"roster {sha256} does not hold this agency's own keys; it is not approved")
+    write_atomic(approved_roster_path(folder, scenario), _roster_bytes(roster))
+    signed = sign_record(load_key(protocol_key_path(folder)), "approval", Approval(agency=agency, roster_sha256=sha256))
+    exchange.put(f"approvals/{sha256}/{agency}", signed)
+    return roster
+
+
+def approvals(home: Home, roster: Roster) -> set[str]:
+    """Return the agencies whose signed approval of a roster is there."""
+    exchange = FolderExchange(home.roster(roster.scenario))
+    found = set()
+    for card in roster.members:
+        data = exchange.find(f"approvals/{roster.sha256.hex()}/{card.name}")
+        if data is not None:
+            record = read_record(data, bytes.fromhex(card.protocol_key), "approval", Approval)
+            if (record.agency, record.roster_sha256) == (card.name, roster.sha256.hex()):
+                found.add(card.name)
+    return found
+
+
+def lift(home: Home, scenario: str, agency: str, model: str, interval: tuple[str, str]) -> None:
+    """Let an agency's own operator admit one more survivor set under a model and data interval.
+
+    Args:
+        home: The installation.
+        scenario: The scenario.
+        agency: The agency.
+        model: The model's hash, 64 hexadecimal digits, as the refusal names it.
+        interval: The run's data interval, ISO times.
+
+    Raises:
+        ConfigError: If the hash is none.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", model):
+        raise ConfigError("MODEL must be the 64 hexadecimal digits that the refusal named")
+    folder = home.agency(agency)
+    with open_journal(*journal_paths(folder, scenario)) as journal:
+        journal.append("lifted", "", key=survivor_key(bytes.fromhex(model), interval))
+
+
+def _proposals(exchange: FolderExchange) -> list[Roster]:
+    rosters = []
+    for name in exchange.names("rosters"):
+        try:
+            rosters.append(Roster.model_validate_json(exchange.get(name)))
+        except ValidationError as error:
+            raise ConfigError(f"{name}: not a roster: {describe(error)}") from error
+    return sorted(rosters, key=lambda roster: roster.version)
+
+
+def _roster_bytes(roster: Roster) -> bytes:
+    return json.dumps(roster.model_dump(mode="json", by_alias=True), indent=1).encode()
+
+
+def _make_key(path: Path) -> Ed25519PrivateKey:
+    if not path.exists():
+        write_atomic(path, Ed25519PrivateKey.generate().private_bytes_raw())
+    return load_key(path)
+
+
+def _public(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes_raw().hex()
+
+
+def _post_card(home: Home, scenario: str, card: Card) -> None:
+    FolderExchange(home.roster(scenario)).put(f"cards/{card.name}.json", canonical_json(card.model_dump(mode="json")))
+
+
+def _first_policy(agency: str, config: ScenarioConfig) -> bytes:
+    policy = Policy(
+        agency=agency,
+        max_rounds=config.rounds.groups,
+        max_local_epochs=config.learning.local_epochs,
+        max_parameters=_FIRST_MAX_PARAMETERS,
+        max_clip=config.secagg.clip,
+    )
+    head = f"# What {agency} admits, whatever a request from outside says. Edit here only.\n"
+    return (head + yaml.safe_dump(policy.model_dump(), sort_keys=False)).encode()

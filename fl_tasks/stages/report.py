@@ -1,0 +1,210 @@
+"""report: gather what the run left into report.json and report.html. Written for failed runs too."""
+
+from __future__ import annotations
+
+import json
+
+from fl_tasks.contracts.base import sha256_hex, write_atomic
+from fl_tasks.contracts.config import ScenarioConfig, load_scenario
+from fl_tasks.contracts.errors import MissingInput
+from fl_tasks.contracts.report import (
+    AgencyPrivacy,
+    Evaluation,
+    EvaluationBody,
+    EvaluationReport,
+    Metric,
+    ModelReport,
+    Report,
+    Resources,
+    RoundReport,
+    SecAggReport,
+    Seconds,
+    Sent,
+)
+from fl_tasks.contracts.roster import Roster
+from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.report.html import render
+from fl_tasks.scenarios import load
+from fl_tasks.secagg import names
+from fl_tasks.secagg.errors import ProtocolError
+from fl_tasks.secagg.records import read_record
+from fl_tasks.stages.checks import read_checks
+from fl_tasks.stages.context import Desk, exchange_of, exchange_refs, load_roster, open_desk
+from fl_tasks.stages.model_state import load_record
+
+# Until a gate compares a model with the champion, no model is promoted.
+NO_GATE = "the rounds are complete; no gate is configured, so the model is held"
+
+_PURPOSES = (
+    ("checks/", "verdict on its data"),
+    ("setup/keys/", "public keys"),
+    ("setup/shares/", "encrypted key shares"),
+    ("setup/ready/", "ready message"),
+    ("/up/", "masked update"),
+    ("/ack/", "ack of a manifest"),
+    ("/reveal/", "key shares of a round"),
+    ("evaluation/", "error metrics"),
+)
+
+
+def run(spec: StageSpec) -> StageResult:
+    """Write the run's report; the status is failed unless all rounds and every survivor's evaluation are there."""
+    report = gather(spec)
+    folder = spec.places.report(spec.run_id)
+    content = json.dumps(report.model_dump(mode="json", by_alias=True), indent=1).encode()
+    write_atomic(folder / "report.json", content, mode=0o644)
+    write_atomic(folder / "report.html", render(report).encode(), mode=0o644)
+    return StageResult(
+        stage="report",
+        status="done",
+        reason=f"{report.status}: {report.reason}"[:500],
+        digests={"report": sha256_hex(content)},
+        inputs=exchange_refs(names.COHORT),
+        outputs=tuple(
+            DatasetRef(namespace="coordinator", name=f"runs/{spec.run_id}/report.{x}") for x in ("json", "html")
+        ),
+    )
+
+
+def gather(spec: StageSpec) -> Report:
+    """Collect a report from the exchange and the coordinator's records."""
+    config = load_scenario(spec.federation, spec.scenario)
+    roster = load_roster(spec.places.coordinator, spec.scenario)
+    exchange = exchange_of(spec)
+    secagg = SecAggReport(
+        n=len(roster.members),
+        t=roster.t,
+        n_c=roster.secagg.n_c,
+        least_honest=roster.t - roster.secagg.n_c,
+        mode=roster.secagg.mode,
+    )
+    common = Report(
+        run_id=spec.run_id,
+        scenario=spec.scenario,
+        status="failed",
+        data_interval=spec.data_interval,
+        unit=config.data.unit,
+        secagg=secagg,
+        egress=_egress(exchange, roster),
+        resources=Resources(peak_pss_bytes=_peak_pss(spec)),
+        seconds=Seconds(
+            total=sum(spec.seconds_by_stage.values()) or None,
+            by_stage={str(stage): seconds for stage, seconds in spec.seconds_by_stage.items()},
+        ),
+    )
+    try:
+        desk = open_desk(spec)
+    except MissingInput:
+        verdicts = read_checks(exchange, roster, spec.run_id, spec.agencies or roster.names)
+        reason = f"{len(verdicts.passed)} agencies passed their data checks, {roster.t} are needed"
+        return common.model_copy(update={"excluded": verdicts.excluded, "reason": reason})
+    rounds = _rounds(desk)
+    evaluation = _evaluation(desk)
+    done = [record for record in rounds if record.status == "aggregated"]
+    reason = NO_GATE
+    if len(done) < desk.cohort.rounds:
+        reason = f"{len(done)} of {desk.cohort.rounds} rounds were aggregated"
+    elif len(evaluation.agencies) < roster.t:
+        reason = f"{len(evaluation.agencies)} agencies evaluated the model, {roster.t} are needed"
+    return common.model_copy(
+        update={
+            "status": "held" if reason == NO_GATE else "failed",
+            "reason": reason,
+            "cohort": desk.cohort.agencies,
+            "excluded": desk.cohort.excluded,
+            "rounds": rounds,
+            "evaluation": evaluation,
+            "privacy": {agency: AgencyPrivacy() for agency in desk.cohort.agencies},
+            "model": ModelReport(sha256=done[-1].model_sha256 if done else None, parent=desk.cohort.model_sha256),
+        }
+    )
+
+
+def _rounds(desk: Desk) -> tuple[RoundReport, ...]:
+    return tuple(_round(desk, r) for r in range(1, desk.roster.r_max + 1))
+
+
+def _round(desk: Desk, round_: int) -> RoundReport:
+    exchange = desk.exchange
+    manifest_data = exchange.find(names.manifest(round_))
+    if manifest_data is None:
+        # A round without a verdict was never run, or the run broke in it: either way nothing came of it.
+        burnt = exchange.find(names.burnt(round_)) is not None
+        members = desk.agency_names(desk.closed().ids) if burnt else ()
+        sent = {agency for agency in members if exchange.find(names.upload(round_, agency)) is not None}
+        lost = {agency: "train" for agency in members if agency not in sent}
+        return RoundReport(round=round_, status="burnt" if burnt else "skipped", lost=lost)
+    closed = desk.closed()
+    survivors = desk.agency_names(closed.read_manifest(manifest_data, round_).ids)
+    lost = {}
+    for agency in desk.agency_names(closed.ids):
+        if agency not in survivors:
+            lost[agency] = "train"
+        elif exchange.find(names.ack(round_, agency)) is None:
+            lost[agency] = "ack"
+        elif exchange.find(names.reveal(round_, agency)) is None:
+            lost[agency] = "reveal"
+    record = load_record(desk.spec, round_)
+    if record is None:
+        return RoundReport(round=round_, status="skipped", survivors=survivors, lost=lost)
+    return RoundReport(
+        round=round_,
+        status="aggregated",
+        survivors=survivors,
+        lost=lost,
+        loss=record.loss,
+        clipped=record.clipped,
+        seconds=record.seconds,
+        model_sha256=record.model_sha256,
+    )
+
+
+def _evaluation(desk: Desk) -> EvaluationReport:
+    agencies: dict[str, Evaluation] = {}
+    for agency in desk.cohort.agencies:
+        data = desk.exchange.find(f"evaluation/{agency}")
+        if data is None:
+            continue
+        public = desk.setting.member_key(desk.id_of(agency))
+        try:
+            body = read_record(data, public, "evaluation", EvaluationBody)
+        except ProtocolError:
+            continue  # counted as missing: the run fails below t evaluations
+        if (body.run_id, body.agency) == (desk.spec.run_id, agency):
+            agencies[agency] = body.evaluation
+    return EvaluationReport(overall=_overall(desk.config, agencies), agencies=agencies)
+
+
+def _overall(config: ScenarioConfig, agencies: dict[str, Evaluation]) -> Evaluation:
+    """Pool the agencies' errors, exactly, by their number of values."""
+    if not agencies:
+        return Evaluation()
+    pool = load(config.scenario).pool
+    parts: dict[str, dict[str, Metric]] = {}
+    for kind in Evaluation.model_fields:
+        parts[kind] = {
+            horizon: pool([getattr(evaluation, kind)[horizon] for evaluation in agencies.values()])
+            for horizon in config.data.horizons
+        }
+    return Evaluation(**parts)
+
+
+def _egress(exchange: FolderExchange, roster: Roster) -> dict[str, tuple[Sent, ...]]:
+    """Everything that left each agency, by what lies in the exchange."""
+    sent: dict[str, list[Sent]] = {agency: [] for agency in roster.names}
+    for name in exchange.names():
+        purpose = next((text for part, text in _PURPOSES if part in name), None)
+        if purpose is None:
+            continue
+        # setup/shares/<dealer>/<holder>; all others end in the sender.
+        owner = name.split("/")[2 if name.startswith("setup/shares/") else -1].partition(".")[0]
+        data = exchange.get(name)
+        sent[owner].append(Sent(file=name, bytes=len(data), sha256=sha256_hex(data), purpose=purpose))
+    return {agency: tuple(files) for agency, files in sent.items() if files}
+
+
+def _peak_pss(spec: StageSpec) -> int | None:
+    """The embedded mode samples memory beside the run; elsewhere nobody does."""
+    path = spec.places.report(spec.run_id) / "resources.json"
+    return Resources.model_validate_json(path.read_bytes()).peak_pss_bytes if path.exists() else None

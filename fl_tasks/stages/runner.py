@@ -1,0 +1,49 @@
+"""Runs one stage: finds it, times it, posts an agency's word on its data, leaves the result."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from pathlib import Path
+
+from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.stage import StageResult, StageSpec, read_spec, write_result
+from fl_tasks.stages.checks import DATA_STAGES, post_check
+from fl_tasks.stages.context import StageSkipped
+
+log = logging.getLogger(__name__)
+
+# Stages whose module has another name than the stage: `list` is a builtin.
+_MODULES = {"list": "key_list"}
+
+
+def run_stage(path: Path) -> StageResult:
+    """Do the stage of a spec file and return its result, which is also left on disk.
+
+    Raises:
+        FLError: As the stage does.
+    """
+    spec = read_spec(path)
+    started = time.monotonic()
+    try:
+        # Late, so that a stage imports only what it needs.
+        result: StageResult = importlib.import_module(f"fl_tasks.stages.{_MODULES.get(spec.stage, spec.stage)}").run(
+            spec
+        )
+    except StageSkipped as skipped:
+        result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped))
+    except FLError as error:
+        if spec.stage in DATA_STAGES and not error.retryable:
+            post_check(spec, error)
+        raise
+    if spec.stage == DATA_STAGES[-1]:
+        post_check(spec, None)
+    result = result.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
+    write_result(spec, result)
+    log.info("stage=%s status=%s seconds=%.1f %s", spec.label, result.status, result.seconds, _where(spec))
+    return result
+
+
+def _where(spec: StageSpec) -> str:
+    return f"agency={spec.agency}" if spec.agency else "coordinator"

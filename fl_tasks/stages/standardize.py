@@ -1,0 +1,46 @@
+"""standardize: put the raw rows on the scenario's grid. Leaves standardized.parquet, quarantine.parquet and counts."""
+
+from __future__ import annotations
+
+import logging
+
+from fl_tasks.contracts.base import sha256_file, write_atomic
+from fl_tasks.contracts.config import load_scenario
+from fl_tasks.contracts.data import quarantine_path, raw_path, standardized_path, standardized_record_path
+from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.data.series import read_series, write_series
+from fl_tasks.data.small_cells import publishable_parts
+from fl_tasks.data.standardize import standardize
+
+log = logging.getLogger(__name__)
+
+
+def run(spec: StageSpec) -> StageResult:
+    """Apply the rules of fl_tasks.data.standardize; rows in = rows out + quarantined + merged, or an error.
+
+    Raises:
+        MissingInput: If ingest has not run.
+        DataRejected: If no row is left.
+    """
+    config = load_scenario(spec.federation, spec.scenario).data
+    outcome = standardize(read_series(raw_path(spec.folder)), config)
+    grid, quarantine = standardized_path(spec.folder), quarantine_path(spec.folder)
+    write_series(quarantine, outcome.quarantine, reasons=outcome.reasons)
+    write_series(grid, outcome.grid)
+    # Last: whoever finds the counts finds the rows.
+    write_atomic(standardized_record_path(spec.folder), outcome.record.model_dump_json(indent=1).encode())
+    rows = outcome.record.rows
+    counts = publishable_parts(
+        {"rows_in": rows.rows_in},
+        {"rows_out": rows.rows_out, "quarantined": rows.quarantined, "merged": rows.merged},
+    )
+    log.info("stage=standardize agency=%s rows_in=%s", spec.agency, counts.get("rows_in"))
+    namespace, run_folder = f"agency:{spec.agency}", f"runs/{spec.run_id}"
+    return StageResult(
+        stage="standardize",
+        status="done",
+        counts=counts,
+        digests={"standardized": sha256_file(grid)},
+        inputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{raw_path(spec.folder).name}"),),
+        outputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in (grid, quarantine)),
+    )

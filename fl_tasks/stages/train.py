@@ -1,0 +1,106 @@
+"""train (step 1): local training, then clip, round, mask and upload. The delta never leaves and is deleted."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from fl_tasks.contracts.base import sha256_hex, write_atomic
+from fl_tasks.contracts.data import Prepared, fit_examples, prepared_path
+from fl_tasks.contracts.errors import LearningFailed, MissingInput
+from fl_tasks.contracts.jobs import TrainJob
+from fl_tasks.contracts.stage import StageResult, StageSpec
+from fl_tasks.contracts.tensors import flatten, load_tensors, tensors_from_bytes, tensors_sha256
+from fl_tasks.secagg import names
+from fl_tasks.secagg.errors import ModelMismatch, WeightTooLarge
+from fl_tasks.secagg.masking import Ring
+from fl_tasks.secagg.parameters import largest_weight
+from fl_tasks.secagg.quantize import encode_update
+from fl_tasks.stages.context import Desk, accept_close, exchange_refs, open_member, training_seed
+from fl_tasks.stages.learning_process import run_job
+from fl_tasks.stages.model_state import model_spec
+
+log = logging.getLogger(__name__)
+
+
+def run(spec: StageSpec) -> StageResult:
+    """Train on the round's model and send the masked update; a second call sends the same bytes.
+
+    Raises:
+        ModelMismatch: If the weights are not those of the signed hash.
+        LearningFailed: If training gave nothing usable.
+    """
+    with open_member(spec) as (desk, member):
+        closed = accept_close(desk, member)
+        round_ = desk.round
+        started = time.monotonic()
+        outbox = member.upload(
+            closed, round_, desk.exchange.get(names.model(round_)), lambda model: _make_update(desk, model)
+        )
+        desk.send(outbox)
+        data = outbox[names.upload(round_, str(spec.agency))]
+    digest = sha256_hex(data)
+    log.info(
+        "stage=train round=%d agency=%s bytes=%d sha256=%s seconds=%.1f",
+        round_,
+        spec.agency,
+        len(data),
+        digest,
+        time.monotonic() - started,
+    )
+    return StageResult(
+        stage="train",
+        status="done",
+        digests={"upload": digest},
+        inputs=exchange_refs(names.weights(round_)),
+        outputs=exchange_refs(*outbox),
+    )
+
+
+def _make_update(desk: Desk, model: bytes) -> Ring:
+    """Train and encode; runs only if nothing of this round was sent before."""
+    spec, round_ = desk.spec, desk.round
+    name = names.weights(round_)
+    weights = tensors_from_bytes(desk.exchange.get(name), source=name)
+    if tensors_sha256(weights) != model:
+        raise ModelMismatch(f"round {round_}: {name} is not the model of the signed hash; it was altered")
+    _check_weight(desk)
+
+    work = spec.folder / "jobs" / f"train-{round_}"
+    weights_path, delta_path = work / "weights.npz", work / "delta.npz"
+    write_atomic(weights_path, desk.exchange.get(name))
+    order = training_seed(spec, "order", round_.to_bytes(4, "big"), model)
+    job = TrainJob(
+        model=model_spec(desk.config),
+        weights=weights_path,
+        examples=fit_examples(spec.folder),
+        shuffle_seed=int.from_bytes(order[:8], "big") >> 1,
+        delta_out=delta_path,
+    )
+    try:
+        result = run_job(job, work / "job.json")
+        delta = flatten(load_tensors(delta_path))
+        if delta.size != desk.cohort.parameters:
+            raise LearningFailed(
+                f"round {round_}: a delta of {delta.size} values for {desk.cohort.parameters} parameters"
+            )
+        rounding = training_seed(spec, "rounding", round_.to_bytes(4, "big"), model)
+        secagg = desk.roster.secagg
+        return encode_update(delta, result.examples, result.loss, desk.setting.n, secagg, rounding)
+    finally:
+        # The encoded update lives on in memory only, until it is masked.
+        delta_path.unlink(missing_ok=True)
+
+
+def _check_weight(desk: Desk) -> None:
+    """Refuse a weight over the roster's maximum before hours of training, not after."""
+    path = prepared_path(desk.spec.folder)
+    if not path.exists():
+        raise MissingInput(f"{path}: no prepared data; run the validate stage of this run first")
+    windows = Prepared.model_validate_json(path.read_bytes()).fit_windows
+    most = largest_weight(desk.setting.n, desk.roster.secagg)
+    if windows > most:
+        raise WeightTooLarge(
+            f"{path}: field fit_windows: {windows} training windows, the roster admits {most} (w_max * n_ref): "
+            "shorten the agency's lookback, or agree on a roster with a larger secagg.n_ref"
+        )
