@@ -98,7 +98,7 @@ class Resources(Contract):
 class Seconds(Contract):
     """Where the time went."""
 
-    total: float | None = None
+    total: float | None = Field(default=None, description="Wall time from the run's start to this report.")
     by_stage: dict[str, float] = Field(default_factory=dict)
 
 

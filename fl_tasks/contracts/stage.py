@@ -63,6 +63,7 @@ class StageSpec(Contract):
     agencies: tuple[Name, ...] | None = Field(
         default=None, description="Fewer agencies than the roster has, from a manual run's parameters."
     )
+    run_started: dt.datetime | None = Field(default=None, description="When the scheduler started the run.")
     seconds_by_stage: dict[Stage, float] = Field(
         default_factory=dict, description="Summed run time of earlier stages, seconds; only for the report."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 from fl_tasks.contracts.base import sha256_hex, write_atomic
@@ -89,7 +90,7 @@ def gather(spec: StageSpec) -> Report:
         egress=_egress(exchange, roster),
         resources=Resources(peak_pss_bytes=_peak_pss(spec)),
         seconds=Seconds(
-            total=sum(spec.seconds_by_stage.values()) or None,
+            total=_seconds_since(spec.run_started),
             by_stage={str(stage): seconds for stage, seconds in spec.seconds_by_stage.items()},
         ),
     )
@@ -202,6 +203,10 @@ def _egress(exchange: FolderExchange, roster: Roster) -> dict[str, tuple[Sent, .
         data = exchange.get(name)
         sent[owner].append(Sent(file=name, bytes=len(data), sha256=sha256_hex(data), purpose=purpose))
     return {agency: tuple(files) for agency, files in sent.items() if files}
+
+
+def _seconds_since(start: dt.datetime | None) -> float | None:
+    return None if start is None else round((dt.datetime.now(dt.UTC) - start).total_seconds(), 1)
 
 
 def _peak_pss(spec: StageSpec) -> int | None:

@@ -1,0 +1,61 @@
+# Two commands do everything on a machine with Python 3.11, make and git:
+#   make demo     the main job, embedded: four agencies, Airflow, masked, with a report
+#   make test     all tests; make test ARGS="tests/parity -k gru" hands the words to pytest
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+PYTHON3 := $(shell command -v python3.11 || command -v python3)
+# Compiled byte code halves the time that a task needs to import TensorFlow or Great Expectations.
+SYNC := $(UV) sync --frozen --quiet --compile-bytecode
+# Nothing phones home, whatever a tool's default is.
+export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
+export GX_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help setup demo test check format clean
+
+help:
+	@echo "make demo   retrain over four agencies   [DATA=folder] [ROUNDS=3]"
+	@echo "make test   run the tests                [ARGS='tests/parity -k gru']"
+	@echo "make check  lint, format, types, import contracts"
+	@echo "make setup  only the two environments;   make format, make clean"
+
+setup: .venv/.ready .venv-fl/.ready
+
+$(UV):
+	@echo "setup: uv $(UV_VERSION)"
+	@$(PYTHON3) -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: $(UV) pyproject.toml uv.lock
+	@echo "setup: .venv (Airflow, Great Expectations)"
+	@UV_PROJECT_ENVIRONMENT=.venv $(SYNC) --group airflow --group test --group check
+	@touch $@
+
+.venv-fl/.ready: $(UV) pyproject.toml uv.lock
+	@echo "setup: .venv-fl (TensorFlow Federated)"
+	@UV_PROJECT_ENVIRONMENT=.venv-fl $(SYNC) --group fl --group test
+	@touch $@
+
+demo: setup
+	@.venv/bin/python -m fl_airflow.embedded demo $(if $(DATA),--data "$(DATA)") $(if $(ROUNDS),--rounds "$(ROUNDS)")
+
+test: setup
+	@.venv/bin/python tests/run.py $(ARGS)
+
+check: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+# Keeps var/: keys, journals and reports live there.
+clean:
+	rm -rf .tools .venv .venv-fl .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,35 @@
+"""Which tests belong to which environment: learning and parity run beside TensorFlow, all others beside Airflow."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+LEARNING_FOLDERS = {"learning", "parity"}
+IN_LEARNING_ENVIRONMENT = importlib.util.find_spec("tensorflow_federated") is not None
+
+
+class _OtherEnvironment(pytest.Module):
+    """A test module of the other environment: seen, never imported."""
+
+    def collect(self):
+        return []
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    folder = module_path.relative_to(TESTS).parts[0]
+    if (folder in LEARNING_FOLDERS) != IN_LEARNING_ENVIRONMENT:
+        return _OtherEnvironment.from_parent(parent, path=module_path)
+    return None
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real data; a test that wants it is skipped where it is not there."""
+    folder = TESTS.parents[1] / "shared" / "data"
+    if not (folder / "traffic").is_dir():
+        pytest.skip(f"needs the real traffic data in {folder / 'traffic'}, which is not part of the repository")
+    return folder
