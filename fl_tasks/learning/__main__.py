@@ -18,9 +18,8 @@ from pydantic import ValidationError
 from fl_tasks.contracts.base import describe, write_atomic
 from fl_tasks.contracts.errors import ConfigError, FLError, MissingInput
 from fl_tasks.contracts.jobs import InitJob, Job, JobFile, JobResult, PredictJob, ServerJob, TrainJob
+from fl_tasks.contracts.stage import EXIT_FINAL
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
-
-REFUSED = 10
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         write_atomic(result_path, json.dumps(result.model_dump(mode="json"), indent=1).encode())
     except FLError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
-        return REFUSED
+        return EXIT_FINAL
     return 0
 
 

@@ -1,15 +1,11 @@
-"""The learning room runs in the learning environment only."""
+"""A folder with examples and job files, as the learning process is given them."""
 
-import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-if importlib.util.find_spec("tensorflow_federated") is None:
-    collect_ignore_glob = ["test_*.py"]
 
 STEPS, FEATURES, AHEAD = 4, 2, 3
 

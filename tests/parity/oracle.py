@@ -17,8 +17,7 @@ from fl_tasks.learning import server
 from fl_tasks.learning.client import LocalTraining, LocalUpdate
 from fl_tasks.learning.examples import Examples, batches
 from fl_tasks.learning.model import build_keras_model, build_tff_model, named, ordered, weight_names
-from fl_tasks.learning.optimizers import build_optimizer
-from fl_tasks.learning.runtime import Dataset, tf, tff
+from fl_tasks.learning.runtime import Dataset, Optimizer, tf, tff
 
 ROUNDS = 3
 BATCH = 8
@@ -109,8 +108,8 @@ def oracle_rounds(case: Case) -> list[Tensors]:
     spec = case.spec
     process = tff.learning.algorithms.build_weighted_fed_avg(
         lambda: build_tff_model(spec, build_keras_model(spec)),
-        client_optimizer_fn=build_optimizer(spec.learning.client_optimizer),
-        server_optimizer_fn=build_optimizer(spec.learning.server_optimizer),
+        client_optimizer_fn=_tffs_optimizer(spec.learning.client_optimizer),
+        server_optimizer_fn=_tffs_optimizer(spec.learning.server_optimizer),
     )
     keras_model = build_keras_model(spec)
     initial, _ = server.initial(spec)
@@ -127,6 +126,16 @@ def oracle_rounds(case: Case) -> list[Tensors]:
         state = process.next(state, data).state
         result.append(named(weight_names(keras_model), process.get_model_weights(state).trainable))
     return result
+
+
+def _tffs_optimizer(config: OptimizerConfig) -> Optimizer:
+    match config.name:
+        case "sgd":
+            return tff.learning.optimizers.build_sgdm(config.learning_rate)
+        case "adam":
+            return tff.learning.optimizers.build_adam(config.learning_rate)
+        case "yogi":
+            return tff.learning.optimizers.build_yogi(config.learning_rate)
 
 
 def _dataset(examples: Examples, *, epochs: int, seed: int) -> Dataset:

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from oracle import ROUNDS, Case, oracle_rounds, our_rounds
+
+from tests.parity.oracle import ROUNDS, Case, oracle_rounds, our_rounds
 
 TOLERANCE = 1e-6
 

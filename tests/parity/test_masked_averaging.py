@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle import ROUNDS, Case, oracle_rounds, our_rounds, plain_mean
 
 from fl_tasks.contracts.tensors import flatten, unflatten
 from fl_tasks.secagg import names
 from fl_tasks.secagg.coordinator import open_sum
 from fl_tasks.secagg.parameters import SLOTS, delta_encoding
 from fl_tasks.secagg.quantize import encode_update
+from tests.parity.oracle import ROUNDS, Case, oracle_rounds, our_rounds, plain_mean
 from tests.secagg.federation import Federation, secagg_config
 
 AGENCIES = 3

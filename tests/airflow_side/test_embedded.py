@@ -1,0 +1,153 @@
+"""The embedded mode: clear errors, a readable table, memory that is really measured, no process left behind."""
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fl_airflow.embedded.dag_run import airflow_run_id
+from fl_airflow.embedded.memory import PeakMemory
+from fl_airflow.embedded.process_tree import tree_pss_bytes
+from fl_airflow.embedded.settings import environment
+from fl_airflow.embedded.table import summary
+
+from fl_tasks.contracts.report import Report
+
+DEMO = [sys.executable, "-P", "-m", "fl_airflow.embedded", "demo"]
+
+
+def run_demo(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"HUILIU_HOME": str(home)}
+    return subprocess.run([*DEMO, *words], env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def processes_of(home: Path) -> list[int]:
+    """Every living process whose environment names this home."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"HUILIU_HOME={home}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (("--rounds", "0"), "rounds: got 0"),
+        (("--rounds", "11"), "rounds.wanted"),
+        (("--data", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_a_wrong_input_is_one_clear_line_with_exit_code_2_and_leaves_nothing(tmp_path, words, needed):
+    done = run_demo(tmp_path / "home", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert needed in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.csv*"))
+
+
+def test_an_interrupted_demo_leaves_no_process(tmp_path):
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen(
+            DEMO, env=os.environ | {"HUILIU_HOME": str(tmp_path)}, stdout=out, stderr=subprocess.STDOUT
+        )
+        try:
+            end = time.monotonic() + 120
+            while not list(tmp_path.glob("agencies/*/runs/*/specs/*.json")) and time.monotonic() < end:
+                time.sleep(0.1)
+            assert len(processes_of(tmp_path)) > 1
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 130
+        finally:
+            process.kill()
+    assert processes_of(tmp_path) == []
+    assert "interrupted" in (tmp_path / "out").read_text()
+
+
+def test_no_descendant_survives_not_even_one_that_left_its_session_and_its_parent(tmp_path):
+    script = """
+import os, subprocess, sys, time
+from fl_airflow.embedded.process_tree import adopt_orphans, descendants, kill_descendants
+adopt_orphans()
+inner = "import subprocess; subprocess.Popen(['sleep', '300'], start_new_session=True)"
+subprocess.run([sys.executable, '-S', '-c', inner], check=True)
+left = descendants(os.getpid())
+assert len(left) == 1, left
+assert kill_descendants() == left
+assert descendants(os.getpid()) == []
+print('none left')
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "none left\n", done.stderr
+
+
+def test_peak_memory_counts_children_and_survives_their_end(tmp_path):
+    path = tmp_path / "resources.json"
+    with PeakMemory(path) as memory:
+        before = tree_pss_bytes(os.getpid())
+        hold = "import time; data = bytearray(200 * 2**20); time.sleep(3)"
+        subprocess.run([sys.executable, "-S", "-c", hold], check=True)
+    assert memory.peak_bytes > before + 150 * 2**20
+    assert json.loads(path.read_bytes()) == {"peak_pss_bytes": memory.peak_bytes}
+
+
+def test_the_run_id_is_known_before_the_run():
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.types import DagRunType
+
+    now = dt.datetime.now(dt.UTC)
+    assert airflow_run_id(now) == DagRun.generate_run_id(run_type=DagRunType.MANUAL, logical_date=now, run_after=now)
+
+
+def test_the_embedded_airflow_is_its_own_and_phones_nobody(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "somebody else's")
+    env = environment(tmp_path, lineage=tmp_path / "lineage")
+    assert "AIRFLOW__CORE__FERNET_KEY" not in env
+    assert env["GX_ANALYTICS_ENABLED"] == "false"
+    assert json.loads(env["AIRFLOW__OPENLINEAGE__TRANSPORT"])["type"] == "file"
+    (rule,) = json.loads(env["AIRFLOW__OPENLINEAGE__EMISSION_POLICY"])
+    assert rule["locked"]
+    assert rule["controls"]["include_source_code"] is False
+
+
+def metric(value: float) -> dict[str, dict[str, float]]:
+    return {"15min": {"mae": value, "rmse": 2 * value, "n": 9, "last_step_mae": value, "last_step_rmse": value}}
+
+
+def test_the_table_has_a_row_an_agency_and_names_who_was_left_out():
+    evaluation = {"federated": metric(2.5), "local_only": metric(2.75), "persistence": metric(3.0)}
+    report = Report.model_validate_json(
+        json.dumps(
+            {
+                "schema": 1,
+                "run_id": "traffic__x",
+                "scenario": "traffic",
+                "status": "held",
+                "reason": "no gate",
+                "data_interval": ["2012-03-01T00:00:00Z", "2012-04-01T00:00:00Z"],
+                "unit": "mph",
+                "cohort": ["east", "west"],
+                "excluded": {"north": "rejected"},
+                "evaluation": {
+                    "overall": evaluation,
+                    "agencies": {"west": {"persistence": metric(4.0)}, "east": evaluation},
+                },
+            }
+        )
+    )
+    lines = summary(report).splitlines()
+    assert "mph" in lines[0]
+    assert lines[2].split() == ["east", "5.000", "5.500", "6.000", "2.500", "2.750", "3.000"]
+    assert lines[3].split() == ["west", "-", "-", "8.000", "-", "-", "4.000"]
+    assert lines[4].split()[0] == "overall"
+    assert "status held: no gate" in lines
+    assert "left out: north: rejected" in lines
