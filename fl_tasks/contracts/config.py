@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fl_tasks.contracts.base import Contract, Name, describe
 from fl_tasks.contracts.errors import ConfigError
+from fl_tasks.contracts.source import SourceConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 OptimizerName = Literal["sgd", "adam", "yogi"]
@@ -42,11 +43,25 @@ class ScheduleConfig(Contract):
         return value
 
 
+class EarlyStopConfig(Contract):
+    """When the rounds end before the wanted number: the validation loss has stopped falling.
+
+    Each update carries, masked, the loss of the round's model on the agency's validation part, which the fit
+    then leaves out. The run ends with the model of the smallest validation loss.
+    """
+
+    patience: int = Field(ge=1, le=100, description="Rounds without an improvement after which the run stops.")
+    min_improvement: float = Field(ge=0.0, lt=1.0, description="Share by which the loss must fall to count as better.")
+
+
 class RoundsConfig(Contract):
     """How many federated rounds a run does."""
 
     wanted: int = Field(ge=1, le=200, description="Aggregated rounds after which a run is complete.")
     spare: int = Field(ge=0, le=50, description="Rounds that may be burnt (too few updates) in a run.")
+    early_stop: EarlyStopConfig | None = Field(
+        default=None, description="Without it the fit takes the validation part too."
+    )
 
     @property
     def groups(self) -> int:
@@ -61,6 +76,34 @@ class TasksConfig(Contract):
     retries: int = Field(ge=0, le=10, description="Further tries of a task after a retryable failure.")
     retry_delay_seconds: int = Field(ge=1, le=86_400, description="Delay before the first retry; doubles.")
     timeout_minutes: int = Field(ge=1, le=10_080, description="A task that runs longer is killed.")
+    max_retry_delay_seconds: int = Field(default=3600, ge=1, le=86_400, description="The doubling ends here.")
+    training_pool: str = Field(
+        default="default_pool", min_length=1, description="Airflow pool of the tasks that train; `make up` makes it."
+    )
+
+
+class NotifyConfig(Contract):
+    """Who hears of a red run. It always stands in the scheduler's log."""
+
+    webhook_connection: str | None = Field(default=None, description="Airflow HTTP connection id; gets a JSON POST.")
+    email_connection: str | None = Field(default=None, description="Airflow SMTP connection id.")
+    email_to: tuple[str, ...] = Field(default=(), description="Addresses; needs email_connection.")
+
+    @model_validator(mode="after")
+    def _addressed(self) -> NotifyConfig:
+        if bool(self.email_to) != (self.email_connection is not None):
+            raise ValueError("email_connection and email_to belong together")
+        return self
+
+
+class GateConfig(Contract):
+    """When a new model takes the champion's place; compared are scaled RMSEs on each agency's held-back data.
+
+    The reference is the champion, scored on the same new interval; the first time it is persistence.
+    """
+
+    share_better: Fraction = Field(description="Share of the evaluating agencies where it must be better.")
+    tolerance: float = Field(ge=0.0, le=1.0, description="Share by which it may be worse at any agency.")
 
 
 class SecAggConfig(Contract):
@@ -92,6 +135,9 @@ class LearningConfig(Contract):
     client_optimizer: OptimizerConfig
     server_optimizer: OptimizerConfig
     seed: int = Field(ge=0, le=2**31 - 1, description="Seed of the initial model.")
+    weight_cap: int | None = Field(
+        default=None, ge=1, description="An agency's training windows count at most as this many in the mean."
+    )
 
 
 class SplitConfig(Contract):
@@ -116,20 +162,27 @@ class QualityConfig(Contract):
     min_series: int = Field(ge=1, description="Series (sensors) that an agency must have.")
     min_windows: int = Field(ge=1, description="Training windows that an agency must have.")
     max_quarantined: Fraction = Field(description="Share of raw rows that may be rejected.")
+    max_psi: float = Field(
+        default=0.25,
+        gt=0.0,
+        description="Population stability index against the last accepted month; above it is a warning.",
+    )
 
 
 class SeriesConfig(Contract):
-    """A time-series scenario's data: sampling, window, horizons, range, split."""
+    """A time-series scenario's data: sampling, window, horizons, split. Units and ranges are each agency's."""
 
-    unit: str = Field(min_length=1, description="Unit of the values, e.g. mph.")
     step_minutes: int = Field(ge=1, le=1440, description="Sampling step of the model, minutes.")
+    min_coverage: Fraction = Field(
+        default=1.0, description="Share of a step's readings that must be there, where data come more often."
+    )
     input_steps: int = Field(ge=1, le=1000, description="Steps that the model sees.")
+    calendar: tuple[Literal["day", "week"], ...] = Field(
+        default=("day",), description="Cycles that the model sees, each as sine and cosine of the step's time."
+    )
     horizons: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
         min_length=1, description="Name of each horizon and its length in steps."
     )
-    minimum: float = Field(description="Smallest possible value, in unit.")
-    maximum: float = Field(description="Largest possible value, in unit.")
-    zero_is_missing: bool = Field(description="Whether a zero stands for a missing value.")
     split: SplitConfig
     quality: QualityConfig
 
@@ -137,6 +190,11 @@ class SeriesConfig(Contract):
     def target_steps(self) -> int:
         """Steps that the model predicts: the longest horizon."""
         return max(self.horizons.values())
+
+    @property
+    def features(self) -> int:
+        """Features of one step: the z-scored value, sine and cosine of each cycle."""
+        return 1 + 2 * len(self.calendar)
 
 
 class ScenarioConfig(Contract):
@@ -149,20 +207,9 @@ class ScenarioConfig(Contract):
     tasks: TasksConfig
     secagg: SecAggConfig
     learning: LearningConfig
+    gate: GateConfig
+    notify: NotifyConfig = Field(default_factory=NotifyConfig)
     data: SeriesConfig
-
-
-class SourceConfig(Contract):
-    """Where an agency's raw data lies."""
-
-    path: str = Field(min_length=1, description="A CSV file (.csv, .csv.gz), relative to the agency's folder.")
-
-    @field_validator("path")
-    @classmethod
-    def _inside(cls, value: str) -> str:
-        if value.startswith("/") or ".." in Path(value).parts:
-            raise ValueError(f"path {value!r} must be relative and stay inside the agency's folder")
-        return value
 
 
 class AgencyConfig(Contract):
@@ -182,6 +229,9 @@ class Policy(Contract):
     max_local_epochs: int = Field(ge=1, description="Most passes over the data in one round.")
     max_parameters: int = Field(ge=1, description="Most parameters of a model.")
     max_clip: float = Field(gt=0.0, description="Largest L2 clip of a model delta.")
+    share_profile: bool = Field(
+        default=True, description="Whether mean forecast and truth by hour of day, over small cells, may be reported."
+    )
 
 
 C = TypeVar("C", bound=Contract)
@@ -259,6 +309,19 @@ def load_agency(federation: Path, agency: str) -> AgencyConfig:
     if config.agency != agency:
         raise ConfigError(f"{path}: field agency: got {config.agency!r}, the file's name needs {agency!r}")
     return config
+
+
+def load_source(federation: Path, agency: str | None, scenario: str) -> SourceConfig:
+    """Read how an agency's data for a scenario are declared; raises ConfigError if it has not joined."""
+    if agency is None:
+        raise ConfigError("field agency: an agency is needed; set it in the spec")
+    source = load_agency(federation, agency).scenarios.get(scenario)
+    if source is None:
+        raise ConfigError(
+            f"agency {agency}: field scenarios: {scenario!r} is not there; "
+            "add it to the agency's YAML, or leave the agency out of this run"
+        )
+    return source
 
 
 def load_federation(federation: Path) -> Federation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,34 @@ class RowCounts(Contract):
     merged: int = Field(ge=0, description="Duplicates folded into another row.")
 
 
+class Ingested(Contract):
+    """What ingest read; it never leaves the agency, but for its notes."""
+
+    files: tuple[str, ...] = Field(description="What was read, in this order: file names, or the table.")
+    rows_read: int = Field(ge=0, description="Rows inside the run's span: those in raw.parquet, and `corrected`.")
+    corrected: int = Field(ge=0, description="Rows of an earlier file that a later one replaced.")
+    months: dict[str, Sha256] = Field(description="Month that lies whole in the span, like 2018-06 -> its hash.")
+    notes: tuple[str, ...] = Field(default=(), description="Replay; months that changed since the last accepted run.")
+
+
+class Distribution(Contract):
+    """How often values fell between edges: what the drift check compares the next month with."""
+
+    edges: tuple[float, ...] = Field(description="Ascending inner edges of the bins.")
+    shares: tuple[float, ...] = Field(description="Share of the values in each bin, one more than edges.")
+
+
+class Accepted(Contract):
+    """The last run of a scenario whose data passed the checks; it never leaves the agency."""
+
+    interval_end: dt.datetime = Field(description="End of that run's data interval, with its UTC offset.")
+    months: dict[str, Sha256] = Field(description="As Ingested.months of that run.")
+    reference: dict[str, Distribution] = Field(
+        default_factory=dict, description="What is watched for drift -> its distribution in the last month."
+    )
+    values_a_day: float = Field(default=0.0, ge=0.0, description="Values present for each day of the last month.")
+
+
 class Standardized(Contract):
     """What standardize did to the raw rows; it never leaves the agency."""
 
@@ -32,6 +61,7 @@ class Standardized(Contract):
     missing_cells: int = Field(ge=0, description="Values missing in the rows that are there, whatever the reason.")
     zero_cells: int = Field(ge=0, description="Zeros that the scenario reads as missing.")
     out_of_range_cells: int = Field(ge=0, description="Values beyond the scenario's range, set to missing.")
+    thin_cells: int = Field(default=0, ge=0, description="Values of a step that has too few of its readings.")
 
 
 class QualityCheck(Contract):
@@ -53,24 +83,63 @@ class QualityReport(Contract):
         return tuple(check for check in self.checks if check.severity == severity and not check.passed)
 
 
+class Deidentified(Contract):
+    """What anonymize did to an agency's raw data; small counts among it never leave the agency."""
+
+    identifiers: dict[str, Literal["drop", "hash"]] = Field(description="Identifying columns that were there.")
+    suppressed: int | None = Field(default=None, description="Cells of the flow table below the limit, suppressed.")
+    complementary: int | None = Field(default=None, description="Further cells, without which margins would tell.")
+    exposed: int | None = Field(default=None, description="Suppressed cells that a step's totals tell all the same.")
+    cells: int | None = Field(default=None, description="Cells of the flow table that are not zero.")
+    sha256: Sha256 = Field(description="Of deidentified.parquet.")
+
+
 class Prepared(Contract):
     """The frozen examples of one run: what passed the checks, and the scale that makes it readable.
 
-    `examples/fit` and `examples/test` below the run's folder each hold x.npy and y.npy, float32, z-scored.
+    `examples/fit`, `examples/validation` (with early stop) and `examples/test` below the run's folder each hold x.npy
+    and y.npy, float32, z-scored; `examples/test` holds season.npy and hour.npy too.
     """
 
     rows: RowCounts
     series: int = Field(ge=1)
     fit_windows: int = Field(ge=1)
+    validation_windows: int = Field(ge=0, description="0 without early stop: the fit takes them.")
     test_windows: int = Field(ge=1)
-    mean: float = Field(description="Of the fit part, in the scenario's unit.")
-    std: float = Field(gt=0.0, description="Of the fit part, in the scenario's unit.")
-    sha256: Sha256 = Field(description="Over the hashes of the four example files.")
+    mean: float = Field(description="Of the fit part, in the agency's unit.")
+    std: float = Field(gt=0.0, description="Of the fit part, in the agency's unit.")
+    unit: str
+    sha256: Sha256 = Field(description="Over the hashes of the example files.")
+
+
+def accepted_path(agency_folder: Path, scenario: str) -> Path:
+    """Where an agency keeps the Accepted record of a scenario, across runs."""
+    return agency_folder / "accepted" / f"{scenario}.json"
 
 
 def raw_path(folder: Path) -> Path:
-    """Where ingest leaves the rows of the run's span, as they came."""
+    """Where ingest leaves the rows of the run's span, identifiers included."""
     return folder / "raw.parquet"
+
+
+def ingested_path(folder: Path) -> Path:
+    """Where ingest leaves its Ingested record."""
+    return folder / "ingested.json"
+
+
+def deidentified_path(folder: Path) -> Path:
+    """Where anonymize leaves the rows without direct identifiers; the last stage that sees raw.parquet."""
+    return folder / "deidentified.parquet"
+
+
+def deidentified_record_path(folder: Path) -> Path:
+    """Where anonymize leaves its Deidentified record."""
+    return folder / "deidentified.json"
+
+
+def flow_table_path(folder: Path) -> Path:
+    """Where anonymize leaves the protected origin-destination table; suppressed cells are null."""
+    return folder / "flow_table.parquet"
 
 
 def standardized_path(folder: Path) -> Path:
@@ -93,6 +162,16 @@ def quality_path(folder: Path) -> Path:
     return folder / "quality.json"
 
 
+def data_docs_path(folder: Path) -> Path:
+    """Where validate leaves Great Expectations' Data Docs (index.html inside); they never leave the agency."""
+    return folder / "data_docs"
+
+
+def compared_path(folder: Path) -> Path:
+    """Where validate keeps the Accepted record that a run is compared with, so that a repeat gives the same word."""
+    return folder / "compared.json"
+
+
 def prepared_path(folder: Path) -> Path:
     """Where a run's Prepared record lies."""
     return folder / "prepared.json"
@@ -101,6 +180,11 @@ def prepared_path(folder: Path) -> Path:
 def fit_examples(folder: Path) -> Path:
     """Folder of the examples that the model is trained on."""
     return folder / "examples" / "fit"
+
+
+def validation_examples(folder: Path) -> Path:
+    """Folder of the examples that early stop looks at; empty without it."""
+    return folder / "examples" / "validation"
 
 
 def held_back_examples(folder: Path) -> Path:

@@ -40,6 +40,9 @@ class TrainJob(Contract):
     model: ModelSpec
     weights: Path
     examples: Path
+    validation_examples: Path | None = Field(
+        default=None, description="The loss of `weights`, before training, is measured on these."
+    )
     shuffle_seed: int = Field(ge=0, le=2**63 - 1, description="Decides the order of the batches.")
     delta_out: Path
 
@@ -56,20 +59,23 @@ class ServerJob(Contract):
     state_out: Path
 
 
-class PredictJob(Contract):
-    """Predictions of the federated model and of one trained on these examples alone, on test examples.
+class LocalOnly(Contract):
+    """A model that is trained on one agency's examples alone, for comparison."""
 
-    predictions_out is an npz with `federated` and `local_only`, each of y's shape, float32.
-    """
+    initial_weights: Path
+    examples: Path
+    epochs: int = Field(ge=1, description="Rounds x local epochs.")
+    shuffle_seed: int = Field(ge=0, le=2**63 - 1)
+
+
+class PredictJob(Contract):
+    """Predictions of several models on the same examples; predictions_out is an npz, name -> y's shape, float32."""
 
     kind: Literal["predict"] = "predict"
     model: ModelSpec
-    weights: Path
-    initial_weights: Path
-    fit_examples: Path
-    test_examples: Path
-    local_epochs: int = Field(ge=1, description="Passes of the local-only model: rounds x local epochs.")
-    shuffle_seed: int = Field(ge=0, le=2**63 - 1)
+    weights: dict[Name, Path] = Field(min_length=1, description="Name of a model -> its weights.")
+    local_only: LocalOnly | None = Field(default=None, description="Trained first, and predicted as `local_only`.")
+    examples: Path = Field(description="Folder of which x.npy is read.")
     predictions_out: Path
 
 
@@ -78,6 +84,7 @@ class JobResult(Contract):
 
     examples: int = Field(default=0, ge=0, description="Examples trained on, once per example.")
     loss: float = Field(default=0.0, description="Mean training loss over the examples seen.")
+    validation_loss: float | None = Field(default=None, description="Mean loss over the validation examples.")
     parameters: int = Field(ge=0)
     seconds_import: float = Field(ge=0.0)
     seconds_work: float = Field(ge=0.0)

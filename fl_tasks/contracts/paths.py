@@ -37,6 +37,15 @@ class Home:
         """The write-once folder through which a scenario's roster is agreed on."""
         return self.root / "exchange" / "rosters" / scenario
 
+    def registry(self, scenario: str) -> Path:
+        """The write-once folder of a scenario's promoted models, and of who is champion."""
+        return self.root / "exchange" / "registry" / scenario
+
+    @property
+    def mlflow(self) -> Path:
+        """The coordinator's MLflow database and artifacts."""
+        return self.coordinator / "mlflow"
+
     def report(self, run_id: str) -> Path:
         """What a run leaves for people: report.json, report.html, openlineage.jsonl."""
         return self.root / "runs" / run_id

@@ -18,17 +18,30 @@ class Metric(Contract):
     n: int = Field(ge=1)
     last_step_mae: float = Field(ge=0.0, description="The horizon's last step alone.")
     last_step_rmse: float = Field(ge=0.0)
+    scaled_mae: float = Field(ge=0.0, description="In standard deviations of the agency's fit part.")
+    scaled_rmse: float = Field(ge=0.0)
 
 
 Horizons = dict[str, Metric]
 
 
 class Evaluation(Contract):
-    """The same test windows, judged three ways."""
+    """The same test windows, judged in several ways; champion only where there is one to compare with."""
 
     federated: Horizons = Field(default_factory=dict)
     local_only: Horizons = Field(default_factory=dict)
     persistence: Horizons = Field(default_factory=dict)
+    seasonal_naive: Horizons = Field(default_factory=dict, description="The value of the same time a day before.")
+    champion: Horizons = Field(default_factory=dict)
+
+
+class ProfilePoint(Contract):
+    """Mean forecast and truth of one hour of the day, one horizon's last step, over n test values of one agency."""
+
+    hour: int = Field(ge=0, le=23)
+    truth: float = Field(description="In standard deviations of the agency's fit part.")
+    forecast: float
+    n: int = Field(ge=1, description="Over the small-cell limit.")
 
 
 class EvaluationReport(Contract):
@@ -36,6 +49,10 @@ class EvaluationReport(Contract):
 
     overall: Evaluation = Field(default_factory=Evaluation)
     agencies: dict[Name, Evaluation] = Field(default_factory=dict)
+    units: dict[Name, str] = Field(default_factory=dict, description="Unit of each agency's errors.")
+    profiles: dict[Name, tuple[ProfilePoint, ...]] = Field(
+        default_factory=dict, description="Federated forecast against truth by hour of day, where policy allows."
+    )
 
 
 class SecAggReport(Contract):
@@ -56,6 +73,9 @@ class RoundReport(Contract):
     survivors: tuple[Name, ...] = ()
     lost: dict[Name, str] = Field(default_factory=dict, description="Agency -> stage at which it was lost.")
     loss: float | None = Field(default=None, description="Mean training loss over the survivors' examples.")
+    validation_loss: float | None = Field(
+        default=None, description="Of the model that the round started from; null without early stop."
+    )
     clipped: int | None = Field(default=None, description="Survivors whose delta was clipped.")
     seconds: float | None = None
     model_sha256: Sha256 | None = Field(default=None, description="Model after this round.")
@@ -67,7 +87,10 @@ class AgencyPrivacy(Contract):
     k: int | None = None
     l: int | None = None  # noqa: E741 - the field's name in the literature (l-diversity)
     t: float | None = None
-    suppressed: int | None = None
+    suppressed: int | None = Field(default=None, description="Cells of a flow table that were suppressed.")
+    identifiers: dict[str, Literal["drop", "hash"]] = Field(
+        default_factory=dict, description="Identifying columns that were there, and what became of them."
+    )
     epsilon: float | None = None
     delta: float | None = None
 
@@ -78,6 +101,26 @@ class ModelReport(Contract):
     version: int | None = Field(default=None, description="Registry version; null while not promoted.")
     sha256: Sha256 | None = None
     parent: Sha256 | None = Field(default=None, description="Model that the run started from.")
+
+
+class AgencyQuality(Contract):
+    """What an agency says of its data beside passed or not."""
+
+    warnings: tuple[str, ...] = Field(default=(), description="Checks that failed and are only noted.")
+    notes: tuple[str, ...] = Field(default=(), description="Replay, late or corrected months.")
+
+
+class GateReport(Contract):
+    """What the gate compared and decided."""
+
+    decision: Literal["promoted", "held"]
+    reason: str
+    reference: str = Field(description="`persistence`, or `version N` of the champion.")
+    better: tuple[Name, ...] = Field(default=(), description="Agencies where the new model is better.")
+    worse: tuple[Name, ...] = Field(default=(), description="Agencies where it is worse by more than the tolerance.")
+    backfill: bool = Field(default=False, description="A newer interval's model is or was champion.")
+    version: int | None = Field(default=None, description="Registry version of the new model, promoted or not.")
+    chain: int = Field(default=0, ge=0, description="Champion records when this was decided; later ones outdate it.")
 
 
 class Sent(Contract):
@@ -111,13 +154,15 @@ class Report(Contract):
     status: Literal["promoted", "held", "failed"]
     reason: str = Field(default="", description="Why it is not promoted.")
     data_interval: tuple[dt.datetime, dt.datetime]
-    unit: str
+    unit: str = Field(description="Of evaluation.overall; `scaled` where the agencies' units differ.")
     cohort: tuple[Name, ...] = ()
     excluded: dict[Name, str] = Field(default_factory=dict)
     secagg: SecAggReport | None = None
     rounds: tuple[RoundReport, ...] = ()
     evaluation: EvaluationReport = Field(default_factory=EvaluationReport)
     privacy: dict[Name, AgencyPrivacy] = Field(default_factory=dict)
+    quality: dict[Name, AgencyQuality] = Field(default_factory=dict)
+    gate: GateReport | None = None
     model: ModelReport = Field(default_factory=ModelReport)
     egress: dict[Name, tuple[Sent, ...]] = Field(default_factory=dict)
     lineage: str = "openlineage.jsonl"
@@ -131,7 +176,10 @@ class EvaluationBody(Contract):
     run_id: RunId
     agency: Name
     model_sha256: Sha256
+    champion_sha256: Sha256 | None = Field(default=None, description="Model that `champion` stands for.")
+    unit: str
     evaluation: Evaluation
+    profile: tuple[ProfilePoint, ...] = ()
 
 
 class RoundRecord(Contract):
@@ -140,6 +188,7 @@ class RoundRecord(Contract):
     round: int = Field(ge=1)
     survivors: tuple[Name, ...]
     loss: float
+    validation_loss: float | None = None
     clipped: int
     examples: int
     seconds: float = Field(ge=0.0, description="From the round's model to its aggregate.")

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from fl_tasks.contracts.base import Contract, Name, PublicKey, RunId, Sha256, Signature, canonical_json
 from fl_tasks.contracts.config import SecAggConfig
+from fl_tasks.contracts.report import AgencyPrivacy, AgencyQuality
 
 
 class Card(Contract):
@@ -76,6 +77,9 @@ class CohortBody(Contract):
     rounds: int = Field(ge=1, description="Aggregated rounds after which the run is complete.")
     parameters: int = Field(ge=1, description="Length d of a model delta.")
     model_sha256: Sha256 = Field(description="Model that round 1 starts from.")
+    champion_sha256: Sha256 | None = Field(
+        default=None, description="Champion as of the interval's end, which the agencies score beside the new model."
+    )
     not_after: dt.datetime = Field(description="Keys of this session are deleted after this time.")
 
 
@@ -86,6 +90,8 @@ class CheckBody(Contract):
     agency: Name
     passed: bool
     reason: str = Field(default="", max_length=500)
+    quality: AgencyQuality = Field(default_factory=AgencyQuality)
+    privacy: AgencyPrivacy = Field(default_factory=AgencyPrivacy)
 
 
 class Signed(Contract):

@@ -20,11 +20,20 @@ from fl_tasks.contracts.paths import Home
 EXIT_FINAL = 10
 EXIT_RETRY = 1
 
-AGENCY_STAGES = ("ingest", "standardize", "validate", "keys", "shares", "ready", "train", "ack", "reveal", "evaluate")
-COORDINATOR_STAGES = ("cohort", "list", "close", "manifest", "aggregate", "close_round", "report", "verdict")
+AGENCY_STAGES = (
+    *("ingest", "anonymize", "standardize", "validate"),
+    *("keys", "shares", "ready", "train", "ack", "reveal", "evaluate"),
+    "predict",
+)
+COORDINATOR_STAGES = (
+    *("cohort", "list", "close", "manifest", "aggregate", "close_round"),
+    *("gate", "promote", "report", "verdict"),
+    "rollback",
+)
 ROUND_STAGES = ("train", "manifest", "ack", "reveal", "aggregate", "close_round")
 Stage = Literal[
     "ingest",
+    "anonymize",
     "standardize",
     "validate",
     "cohort",
@@ -40,8 +49,12 @@ Stage = Literal[
     "aggregate",
     "close_round",
     "evaluate",
+    "gate",
+    "promote",
     "report",
     "verdict",
+    "predict",
+    "rollback",
 ]
 
 
@@ -62,6 +75,10 @@ class StageSpec(Contract):
     )
     agencies: tuple[Name, ...] | None = Field(
         default=None, description="Fewer agencies than the roster has, from a manual run's parameters."
+    )
+    dry_run: bool = Field(default=False, description="Prepare the data, say what a run would use, and stop there.")
+    version: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="rollback: version to restore; by default the champion's predecessor."
     )
     run_started: dt.datetime | None = Field(default=None, description="When the scheduler started the run.")
     seconds_by_stage: dict[Stage, float] = Field(
@@ -124,7 +141,12 @@ class StageResult(Contract):
     reason: str = Field(default="", max_length=500, description="Why it was skipped, or what was decided.")
     members: tuple[Name, ...] = Field(default=(), description="Agency ids that the stage decided on.")
     burnt: bool = Field(default=False, description="manifest: the round has too few updates.")
-    finished: bool = Field(default=False, description="close_round: no further round is needed.")
+    finished: bool = Field(
+        default=False, description="close_round: no further round is needed. cohort: it was a dry run."
+    )
+    version: int | None = Field(
+        default=None, description="promote, rollback: version that is champion now. predict: version used."
+    )
     failed: bool = Field(default=False, description="verdict: the run did not reach a usable end.")
     counts: dict[str, int] = Field(default_factory=dict, description="Counts over the small-cell limit.")
     digests: dict[str, Sha256] = Field(default_factory=dict)
