@@ -73,6 +73,23 @@ def _coordinator_init(options: argparse.Namespace) -> None:
     print(roster.sha256.hex())
 
 
+def _validate(options: argparse.Namespace) -> None:
+    from fl_tasks.contracts.errors import ConfigError, InputError  # noqa: PLC0415
+    from fl_tasks.stages.inspect_input import inspect_federation, inspect_source  # noqa: PLC0415
+
+    if (options.scenario is None) != (options.agency is None):
+        raise ConfigError("fl validate: --scenario and --agency belong together: whose declaration the data follow")
+    if options.agency is not None:
+        folder = home().agency(options.agency)
+        found = inspect_source(federation(), folder, options.scenario, options.agency, options.path)
+    else:
+        found = inspect_federation(options.path or federation())
+    for line in found.problems or found.summary:
+        print(line)
+    if found.problems:
+        raise InputError("something is wrong; each line above says what and where")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = argparse.ArgumentParser(prog="fl", description="Huiliu: federated retraining for government agencies.")
@@ -91,6 +108,18 @@ def parser() -> argparse.ArgumentParser:
     run = command(commands, "run", "Run one stage of a run, as the scheduler does.", _run)
     run.add_argument("stage", choices=sorted(AGENCY_STAGES + COORDINATOR_STAGES), metavar="STAGE")
     run.add_argument("--spec", type=Path, required=True, help="the stage's spec, JSON")
+
+    validate = command(commands, "validate", "Say what is wrong with data or a federation folder.", _validate)
+    validate.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        metavar="FILE|FOLDER",
+        help="an agency's file, or a folder of its files; by default what its YAML declares. Without --agency: a "
+        "folder with scenarios/ and agencies/",
+    )
+    validate.add_argument("--scenario", help="whose data they are")
+    validate.add_argument("--agency", help="whose declaration the data follow")
 
     agency = commands.add_parser("agency", help="Commands of an agency.").add_subparsers(required=True)
     init = command(agency, "init", "Make an agency's folder, keys and policy.yaml.", _agency_init)

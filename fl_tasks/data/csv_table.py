@@ -1,4 +1,4 @@
-"""Reading an agency's CSV strictly: every complaint names the file, the line and the column, never the value."""
+"""Reading an agency's CSV strictly: every problem names the file, the line and the column, never the value."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import datetime as dt
 import gzip
 import math
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from fl_tasks.contracts.errors import InputError
+from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.data.series import Series
+from fl_tasks.data.table import Clock, Problems, Read, WrongTime, iso_time, plan
 
 MISSING = frozenset({"", "NA", "NaN", "nan", "null"})
 """Cells that say: no value."""
@@ -55,32 +62,40 @@ class CsvTable:
         if repeated:
             raise InputError(f"{self.name}: line 1: column {repeated[0]!r} is named twice; keep one of them")
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, problems: Problems | None = None) -> Iterator[tuple[int, list[str]]]:
         """Yield (line from 1, cells) of every row that is not blank.
 
+        Args:
+            problems: Where a row goes that has more or fewer cells than the header; by default it is raised.
+
         Raises:
-            InputError: If a row has more or fewer cells than the header, or the file cannot be read on.
+            InputError: If the file cannot be read on.
         """
+        problems = problems or Problems()
         lines = self._lines()
         next(lines)
         for line, cells in lines:
             if len(cells) != len(self.columns):
-                raise InputError(
-                    f"{self.name}: line {line}: {len(cells)} cells, the header has {len(self.columns)}; "
-                    "the row is damaged or cut off"
+                problems.add(
+                    InputError(
+                        f"{self.name}: line {line}: {len(cells)} cells, the header has {len(self.columns)}; "
+                        "the row is damaged or cut off"
+                    )
                 )
+                continue
             yield line, cells
 
-    def numbers(self, line: int, columns: Sequence[str], cells: Sequence[str]) -> list[float]:
+    def numbers(
+        self, line: int, columns: Sequence[str], cells: Sequence[str], problems: Problems | None = None
+    ) -> list[float]:
         """Return the cells of one row as finite numbers, NaN where there is no value.
 
         Args:
             line: Of the row, for the message.
             columns: Their columns' names.
             cells: Their text.
-
-        Raises:
-            InputError: If a cell is no number or not finite; the message names the line and the column.
+            problems: Where a cell goes that is no number or not finite; by default it is raised. Reported, it
+                counts as no value.
         """
         try:
             values = [math.nan if cell in MISSING else float(cell) for cell in cells]
@@ -88,9 +103,8 @@ class CsvTable:
             values = []
         # float() takes 1_000 for a number; no agency's system writes that, a damaged one may.
         if not values or math.inf in values or -math.inf in values or "_" in "".join(cells):
-            for column, cell in zip(columns, cells, strict=True):
-                self._check_number(line, column, cell)
-            values = [math.nan if cell.strip() in MISSING else float(cell) for cell in cells]
+            problems = problems or Problems()
+            values = [self._number(line, *pair, problems) for pair in zip(columns, cells, strict=True)]
         return values
 
     def moment(self, line: int, column: str, cell: str) -> dt.datetime:
@@ -100,30 +114,22 @@ class CsvTable:
             InputError: If it is no ISO 8601 date and time, or carries a UTC offset.
         """
         try:
-            value = dt.datetime.fromisoformat(cell.strip())
-        except ValueError as error:
-            raise InputError(
-                f"{self.name}: line {line}: column {column!r} is no date and time; "
-                "local wall time like 2018-06-01 00:05:00 is needed"
-            ) from error
-        if value.tzinfo is not None:
-            raise InputError(
-                f"{self.name}: line {line}: column {column!r} carries a UTC offset; "
-                "local wall time of the scenario's zone is needed, without an offset"
-            )
-        return value
+            return iso_time(cell.strip())
+        except WrongTime as error:
+            raise InputError(f"{self.name}: line {line}: column {column!r} {error}") from None
 
-    def _check_number(self, line: int, column: str, cell: str) -> None:
+    def _number(self, line: int, column: str, cell: str, problems: Problems) -> float:
         if cell.strip() in MISSING:
-            return
+            return math.nan
         try:
             number = math.nan if "_" in cell else float(cell)
         except ValueError:
             number = math.nan
-        if math.isnan(number):
-            raise InputError(f"{self.name}: line {line}: column {column!r} is not a number; leave it empty if missing")
-        if math.isinf(number):
-            raise InputError(f"{self.name}: line {line}: column {column!r} is infinite; leave it empty if missing")
+        if not math.isfinite(number):
+            wrong = "is not a number" if math.isnan(number) else "is infinite"
+            problems.add(InputError(f"{self.name}: line {line}: column {column!r} {wrong}; leave it empty if missing"))
+            return math.nan
+        return number
 
     def _lines(self) -> Generator[tuple[int, list[str]], None, None]:
         try:
@@ -144,6 +150,56 @@ class CsvTable:
             raise InputError(f"{self.name}: not a CSV file ({error}); separate cells by commas") from error
 
     def _open(self) -> IO[str]:
-        if self._path.suffix == ".gz":
+        if self._path.suffix.lower() == ".gz":
             return gzip.open(self._path, "rt", encoding="utf-8-sig", newline="")
         return self._path.open(encoding="utf-8-sig", newline="")
+
+
+def read_csv(path: Path, name: str, source: SourceConfig, clock: Clock, problems: Problems) -> Read:
+    """Read the rows of one file that the clock covers, in the file's order.
+
+    Every row's time and width are checked, the numbers only of the rows that are read: an old row that no run
+    reads any more does not stop this one.
+
+    Args:
+        path: A .csv or .csv.gz file.
+        name: How messages call it.
+        source: Which columns are what.
+        clock: What a time is, and the span.
+        problems: Where problems of single rows go.
+
+    Raises:
+        InputError: If the file is missing, empty or malformed; with file, line and column, never a value.
+    """
+    table = CsvTable(path, name=name, needs=(source.time.column,))
+    layout = plan(table.columns, source, f"{name}: line 1")
+    at = table.columns.index(layout.time)
+    values_of = _picker([table.columns.index(column) for column in layout.values])
+    identifiers: dict[str, list[str]] = {column: [] for column in layout.identifiers}
+    marks = [(table.columns.index(column), texts) for column, texts in identifiers.items()]
+    times: list[dt.datetime] = []
+    values = array("d")
+    empty = True
+    for line, cells in table.rows(problems):
+        empty = False
+        try:
+            time = clock.text(cells[at])
+        except WrongTime as error:
+            problems.add(InputError(f"{name}: line {line}: column {layout.time!r} {error}"))
+            continue
+        if clock.covers(time):
+            values.extend(table.numbers(line, layout.values, values_of(cells), problems))
+            times.append(time)
+            for index, texts in marks:
+                texts.append(cells[index].strip())
+    if empty:
+        problems.add(InputError(f"{name}: only a header, no row; at least one row is needed"))
+    shaped = np.frombuffer(values, dtype=np.float64).reshape(len(times), len(layout.names))
+    return Read(Series(np.array(times, dtype="datetime64[us]"), layout.names, shaped, identifiers), layout.values)
+
+
+def _picker(indices: list[int]) -> Callable[[list[str]], Sequence[str]]:
+    """Return what takes the cells at some positions out of a row; neighbours are cut out at once, which is fast."""
+    if indices == list(range(indices[0], indices[0] + len(indices))):
+        return itemgetter(slice(indices[0], indices[0] + len(indices)))
+    return itemgetter(*indices)

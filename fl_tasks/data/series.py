@@ -5,7 +5,9 @@ pyarrow is imported where a file is read or written, so that importing a stage c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +27,19 @@ class Series:
     Attributes:
         times: Shape (T,), local wall time, datetime64[us].
         names: S names of the series (sensors), in the file's order.
-        values: Shape (T, S), float64, in the scenario's unit; NaN where there is no value.
+        values: Shape (T, S), float64, in the unit that the stage works in; NaN where there is no value.
+        identifiers: Column that points at persons or vehicles -> T texts, empty where there is none.
     """
 
     times: NDArray[np.datetime64]
     names: tuple[str, ...]
     values: NDArray[np.float64]
+    identifiers: Mapping[str, list[str]] = field(default_factory=dict)
 
     def rows(self, chosen: NDArray[np.bool_]) -> Series:
         """Return the rows that a mask of shape (T,) chooses."""
-        return Series(self.times[chosen], self.names, self.values[chosen])
+        identifiers = {name: list(compress(texts, chosen)) for name, texts in self.identifiers.items()}
+        return Series(self.times[chosen], self.names, self.values[chosen], identifiers)
 
 
 def write_series(path: Path, series: Series, *, reasons: list[str] | None = None) -> None:
@@ -54,11 +59,16 @@ def write_series(path: Path, series: Series, *, reasons: list[str] | None = None
     def plain(values: NDArray[np.generic], kind: pa.DataType) -> pa.Array:
         return pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(np.ascontiguousarray(values))])
 
+    def text(texts: list[str]) -> pa.Array:
+        encoded = [cell.encode() for cell in texts]
+        ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+        return pa.StringArray.from_buffers(rows, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+
     columns = {TIME: plain(series.times.astype("datetime64[us]").astype(np.int64), pa.timestamp("us"))}
     if reasons is not None:
-        texts = [reason.encode() for reason in reasons]
-        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
-        columns[REASON] = pa.StringArray.from_buffers(rows, pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
+        columns[REASON] = text(reasons)
+    for name, texts in series.identifiers.items():
+        columns[name] = text(texts)
     for index, name in enumerate(series.names):
         columns[name] = plain(series.values[:, index].astype(np.float64), pa.float64())
     sink = pa.BufferOutputStream()
@@ -68,7 +78,7 @@ def write_series(path: Path, series: Series, *, reasons: list[str] | None = None
 
 
 def read_series(path: Path) -> Series:
-    """Read what write_series wrote (without reasons).
+    """Read what write_series wrote, but for the reasons: columns of numbers are series, those of text identifiers.
 
     Raises:
         MissingInput: If the file is not there: an earlier stage has not run.
@@ -81,9 +91,11 @@ def read_series(path: Path) -> Series:
     # By handle: opened by path, pyarrow imports its data-set and file-system layers too.
     with path.open("rb") as file:
         table = pq.ParquetFile(file).read()  # type: ignore[no-untyped-call]
-    names = tuple(table.column_names[1:])
+    fields = [column for column in table.schema if column.name not in {TIME, REASON}]
+    names = tuple(column.name for column in fields if not pa.types.is_string(column.type))
     values = np.empty((table.num_rows, len(names)), dtype=np.float64)
-    for index in range(len(names)):
-        values[:, index] = np.from_dlpack(table.column(index + 1).combine_chunks())
-    times = np.from_dlpack(table.column(0).cast(pa.int64()).combine_chunks())
-    return Series(times.astype("datetime64[us]"), names, values)
+    for index, name in enumerate(names):
+        values[:, index] = np.from_dlpack(table.column(name).combine_chunks())
+    times = np.from_dlpack(table.column(TIME).cast(pa.int64()).combine_chunks())
+    identifiers = {column.name: table.column(column.name).to_pylist() for column in fields if column.name not in names}
+    return Series(times.astype("datetime64[us]"), names, values, identifiers)

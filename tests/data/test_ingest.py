@@ -1,4 +1,4 @@
-"""Reading an agency's file: what is wrong is said with file, line and column, never with the value."""
+"""Reading an agency's CSV: what is wrong is said with file, line and column, never with the value."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ import pytest
 
 from fl_tasks.contracts.config import ScheduleConfig
 from fl_tasks.contracts.errors import InputError
-from fl_tasks.data.ingest import local_interval, read_span, reading_span
+from fl_tasks.data.ingest import local_interval, reading_span
+from tests.data import sources
+from tests.data.sources import CANARY, source, write
 
-SPAN = (dt.datetime(2012, 3, 1), dt.datetime(2012, 4, 1))
-CANARY = "31337"
 ROW = "2012-03-01 00:00:00,60.5,61.5\n"
+PATTERN = {"column": "when", "format": "%d/%m/%Y %H:%M"}
+INDEX = {"column": "hour", "format": "index", "start": dt.datetime(2012, 3, 1)}
 
 
-def read(tmp_path, content, name="speed.csv"):
-    path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_span(path, SPAN, name=name)
+def read(tmp_path, content, name="speed.csv", **declared):
+    write(tmp_path, {name: content})
+    return sources.read(tmp_path, source(name, **declared)).series
+
+
+def test_the_time_may_stand_in_any_column(tmp_path):
+    raw = read(tmp_path, "a,timestamp,b\n1,2012-03-01,2\n")
+    assert (raw.names, raw.values.tolist()) == (("a", "b"), [[1.0, 2.0]])
 
 
 def test_values_and_times_come_through_and_empty_cells_are_missing(tmp_path):
@@ -55,7 +61,6 @@ def test_a_bad_number_outside_the_span_does_not_stop_the_run(tmp_path):
         ("timestamp\n2012-03-01\n", "no column beside 'timestamp'"),
         (f"time,a,b\n2012-03-01,{CANARY},2\n", "line 1: there is no column 'timestamp'"),
         (f"2012-03-01,{CANARY},{CANARY}\n", "line 1: there is no column 'timestamp'"),
-        ("a,timestamp,b\n", "column 'timestamp' must be the first"),
         (f"timestamp,a,a\n2012-03-01,{CANARY},2\n", "column 'a' is named twice"),
         (f"timestamp,a,\n2012-03-01,{CANARY},2\n", "line 1: column 3 has no name"),
         (f"timestamp,a,b\n{ROW}{CANARY},1,2\n", "line 3: column 'timestamp' is no date and time"),
@@ -89,11 +94,83 @@ def test_a_damaged_gzip_file_is_refused(tmp_path, damage):
         read(tmp_path, damage(data), "speed.csv.gz")
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(InputError, match="nowhere: there is no such file"):
-        read_span(tmp_path / "nowhere.csv", SPAN, name="nowhere")
-    with pytest.raises(InputError, match="a folder, but a CSV file is needed"):
-        read_span(tmp_path, SPAN, name="home")
+def test_a_missing_file_and_one_of_another_kind_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.csv: there is no such file"):
+        sources.read(tmp_path, source("nowhere.csv"))
+    with pytest.raises(InputError, match=r"speed\.xlsx: its name must end in \.csv, \.csv\.gz, \.parquet"):
+        read(tmp_path, "x", "speed.xlsx")
+
+
+def test_a_pattern_reads_days_before_months_without_leading_zeros(tmp_path):
+    raw = read(tmp_path, "when,a\n4/3/2012 0:05,1\n14/03/2012 23:55,2\n", time=PATTERN)
+    assert raw.times.tolist() == [dt.datetime(2012, 3, 4, 0, 5), dt.datetime(2012, 3, 14, 23, 55)]
+
+
+def test_months_before_days_do_not_pass_for_days_before_months(tmp_path):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, "when,a\n03/04/2012 0:05,1\n03/14/2012 0:05,2\n", time=PATTERN)
+    assert "speed.csv: line 3: column 'when' is no date and time of the pattern '%d/%m/%Y %H:%M'" in str(caught.value)
+    assert "14" not in str(caught.value)
+
+
+def test_an_index_counts_steps_from_its_start(tmp_path):
+    raw = read(tmp_path, "hour,a\n0,1\n25,2\n 9000 ,3\n", time=INDEX, step_minutes=60)
+    assert raw.times.tolist() == [dt.datetime(2012, 3, 1), dt.datetime(2012, 3, 2, 1)]
+
+
+@pytest.mark.parametrize("cell", ["-1", "1.5", "1_0", "", "٣", "2012-03-01"])
+def test_an_index_is_a_whole_number(tmp_path, cell):
+    with pytest.raises(InputError, match="line 2: column 'hour' is no index of steps"):
+        read(tmp_path, f"hour,a\n{cell},1\n", time=INDEX)
+
+
+def test_an_index_beyond_the_calendar_is_refused(tmp_path):
+    with pytest.raises(InputError, match="line 2: column 'hour' is an index of steps beyond the calendar"):
+        read(tmp_path, "hour,a\n99999999999999,1\n", time=INDEX)
+
+
+def test_only_declared_values_are_read_and_named_as_declared(tmp_path):
+    text = f"weather,b,timestamp,a\n{CANARY} rain,7,2012-03-01,55\n"
+    raw = read(tmp_path, text, values={"a": "north", "b": "south"})
+    assert (raw.names, raw.values.tolist()) == (("north", "south"), [[55.0, 7.0]])
+    assert read(tmp_path, text, values={"a": "north"}).values.tolist() == [[55.0]]
+
+
+def test_identifiers_are_kept_as_text_beside_the_series_if_they_are_there(tmp_path):
+    declared = {"identifiers": {"plate": "drop", "owner": "hash"}}
+    rows = "2012-02-01,1,x\n2012-03-01,2,京A12345 \n2012-03-02,3,\n"
+    raw = read(tmp_path, "timestamp,a,plate\n" + rows, **declared)
+    assert raw.names == ("a",)
+    assert raw.identifiers == {"plate": ["京A12345", ""]}
+    assert read(tmp_path, "timestamp,a\n2012-03-01,2\n", **declared).identifiers == {}
+
+
+@pytest.mark.parametrize(
+    ("declared", "header", "expected"),
+    [
+        ({"values": {"a": "x"}}, "timestamp,b", "there is no column of values ('a')"),
+        ({"values": {"a": "x", "c": "y"}}, "timestamp,a", "there is no column 'c'"),
+        ({"identifiers": {"plate": "drop"}}, "timestamp,plate", "no column beside 'timestamp'"),
+        ({"time": {"column": "date"}}, "date,timestamp", "'timestamp' cannot name a series"),
+        ({"values": {"a": "quarantine_reason"}}, "timestamp,a", "'quarantine_reason' cannot name a series"),
+        ({"values": {"a": "plate"}, "identifiers": {"plate": "drop"}}, "timestamp,a,plate", "'plate' cannot name"),
+    ],
+)
+def test_columns_that_do_not_fit_the_declaration_are_refused(tmp_path, declared, header, expected):
+    cells = ",".join(["2012-03-01", "1", "1"][: header.count(",") + 1])
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, f"{header}\n{cells}\n", **declared)
+    assert str(caught.value).startswith("speed.csv: ")
+    assert expected in str(caught.value)
+
+
+def test_a_replay_moves_whole_weeks_of_wall_time_and_the_span_counts_after_it(tmp_path):
+    rows = "2011-09-14 23:55,1\n2011-09-15 00:05,2\n2011-10-15 23:55,3\n2011-10-16 00:00,4\n"
+    raw = read(tmp_path, "timestamp,a\n" + rows, replay_shift_weeks=24)
+    assert raw.times.tolist() == [dt.datetime(2012, 3, 1, 0, 5), dt.datetime(2012, 3, 31, 23, 55)]
+    assert raw.values.ravel().tolist() == [2.0, 3.0]
+    with pytest.raises(InputError, match=r"which this run reads \(after the replay's shift of 24 weeks\)"):
+        read(tmp_path, "timestamp,a\n2012-03-01,1\n", replay_shift_weeks=24)
 
 
 def schedule(months):

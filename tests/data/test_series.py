@@ -31,6 +31,17 @@ def test_no_row_is_a_file_too_and_reasons_stand_beside_the_rows(tmp_path):
     assert parquet.ParquetFile(tmp_path / "two.parquet").read().column(REASON).to_pylist() == ["off_grid", "人"]
 
 
+def test_identifiers_come_back_as_text_and_stay_with_the_rows_that_are_chosen(tmp_path):
+    plates = {"plate": ["京A12345", "", "x"], "card": ["1", "2", "3"]}
+    before = Series(steps(0, 1, 2), ("a",), np.array([[1.0], [2.0], [3.0]]), plates)
+    write_series(tmp_path / "raw.parquet", before)
+    after = read_series(tmp_path / "raw.parquet")
+    assert (after.names, after.identifiers) == (("a",), plates)
+    assert after.rows(np.array([True, False, True])).identifiers == {"plate": ["京A12345", "x"], "card": ["1", "3"]}
+    write_series(tmp_path / "quarantine.parquet", before, reasons=["r"] * 3)
+    assert read_series(tmp_path / "quarantine.parquet").identifiers == plates
+
+
 def test_a_file_that_is_not_there_yet_is_worth_a_retry(tmp_path):
     with pytest.raises(MissingInput, match=r"raw\.parquet of this run is not there yet"):
         read_series(tmp_path / "raw.parquet")
