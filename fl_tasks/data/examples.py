@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl_tasks.contracts.base import fsync_folder, sha256_file, write_atomic
 from fl_tasks.contracts.config import SeriesConfig
-from fl_tasks.contracts.data import Prepared, RowCounts, fit_examples, held_back_examples, prepared_path
+from fl_tasks.contracts.data import (
+    Prepared,
+    RowCounts,
+    fit_examples,
+    held_back_examples,
+    prepared_path,
+    validation_examples,
+)
 from fl_tasks.data.series import Series
-from fl_tasks.data.windows import FEATURES, Scale, Windows
+from fl_tasks.data.windows import Part, Scale, Windows
 
-Fill = Callable[[NDArray[np.float32], NDArray[np.float32], Scale], None]
+_FOLDERS: dict[Part, Callable[[Path], Path]] = {
+    "fit": fit_examples,
+    "validation": validation_examples,
+    "test": held_back_examples,
+}
 
 
-def freeze(folder: Path, grid: Series, windows: Windows, config: SeriesConfig, rows: RowCounts) -> Prepared:
+def freeze(
+    folder: Path, grid: Series, windows: Windows, config: SeriesConfig, rows: RowCounts, *, unit: str
+) -> Prepared:
     """Write the examples and, last, the record that says they are whole.
 
     The same grid gives the same bytes. The examples are filled in place on the disk, one series at a time: memory
@@ -28,53 +43,77 @@ def freeze(folder: Path, grid: Series, windows: Windows, config: SeriesConfig, r
     Args:
         folder: The agency's folder of the run.
         grid: What the windows were cut from.
-        windows: At least one in each part.
+        windows: At least one in each part that the run uses.
         config: Window and horizons.
         rows: Where the raw rows went, for the record.
+        unit: Of the grid's values.
 
     Raises:
         DataRejected: If the values cannot be scaled.
     """
     scale = windows.scale()
-    _write_part(fit_examples(folder), windows.fit_count, windows.fill_fit, scale, config)
-    _write_part(held_back_examples(folder), windows.test_count, windows.fill_test, scale, config)
+    for part in windows.parts:
+        _write_part(part_examples(folder, part), part, windows, scale, config)
     prepared = Prepared(
         rows=rows,
         series=len(grid.names),
-        fit_windows=windows.fit_count,
-        test_windows=windows.test_count,
+        fit_windows=windows.count("fit"),
+        validation_windows=windows.count("validation"),
+        test_windows=windows.count("test"),
         mean=scale.mean,
         std=scale.std,
+        unit=unit,
         sha256=examples_sha256(folder),
     )
     write_atomic(prepared_path(folder), prepared.model_dump_json(indent=1).encode())
     return prepared
 
 
+def part_examples(folder: Path, part: Part) -> Path:
+    """Return the folder of a part's examples, below the agency's folder of the run."""
+    return _FOLDERS[part](folder)
+
+
 def examples_sha256(folder: Path) -> str:
-    """Return the hash over the hashes of fit/x, fit/y, test/x and test/y, in this order."""
-    parts = (fit_examples(folder), held_back_examples(folder))
-    files = [part / name for part in parts for name in ("x.npy", "y.npy")]
-    return hashlib.sha256("".join(sha256_file(file) for file in files).encode("ascii")).hexdigest()
+    """Return the hash over names and hashes of the example files, in order of name."""
+    files = sorted((folder / "examples").glob("*/[!.]*.npy"))
+    lines = [f"{file.parent.name}/{file.name} {sha256_file(file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 
 
-def _write_part(folder: Path, count: int, fill: Fill, scale: Scale, config: SeriesConfig) -> None:
+def _write_part(folder: Path, part: Part, windows: Windows, scale: Scale, config: SeriesConfig) -> None:
+    count, ahead = windows.count(part), config.target_steps
+    shapes: dict[str, tuple[int, ...]] = {"x": (count, config.input_steps, config.features), "y": (count, ahead)}
+    if part == "test":
+        shapes |= {"season": (count, ahead), "hour": (count,)}
+    with _files(folder, shapes) as arrays:
+        windows.fill(part, arrays["x"], arrays["y"], scale)
+        if part == "test":
+            windows.fill_season(arrays["season"], arrays["hour"], scale)
+
+
+@contextmanager
+def _files(folder: Path, shapes: dict[str, tuple[int, ...]]) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Give arrays that lie in files; on leaving without an error they take their names, durably.
+
+    `hour` is int8, everything else float32.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shapes = {"x.npy": (count, config.input_steps, FEATURES), "y.npy": (count, config.target_steps)}
     # A name of its own for every process, so that two tries at one time cannot share a half-filled file.
-    temporary = {name: folder / f".{name}.{os.getpid()}" for name in shapes}
+    temporary = {name: folder / f".{name}.npy.{os.getpid()}" for name in shapes}
     try:
-        arrays = []
+        arrays: dict[str, np.memmap[Any, Any]] = {}
         for name, shape in shapes.items():
             temporary[name].touch(mode=0o600)
-            arrays.append(np.lib.format.open_memmap(temporary[name], "w+", dtype=np.float32, shape=shape))
-        fill(arrays[0], arrays[1], scale)
-        for array in arrays:
+            kind = np.int8 if name == "hour" else np.float32
+            arrays[name] = np.lib.format.open_memmap(temporary[name], "w+", dtype=kind, shape=shape)
+        yield arrays
+        for array in arrays.values():
             array.flush()
         for name, path in temporary.items():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-            os.replace(path, folder / name)
+            os.replace(path, folder / f"{name}.npy")
         fsync_folder(folder)
     finally:
         for path in temporary.values():

@@ -1,25 +1,34 @@
 """Judging prepared data by Great Expectations, suites as code, without a value leaving the judgement.
 
-Great Expectations is imported inside the functions: it takes seconds. What it would send or keep is off: the
-context lives in memory only, statistics are disabled, and results say passed or not (BOOLEAN_ONLY).
+Great Expectations is imported inside the functions: it takes seconds. What it would send is off: the context lives
+in memory only and statistics are disabled. A report says passed or not and nothing else (what Great Expectations calls
+BOOLEAN_ONLY). Data Docs, which stay at the agency, say how many values failed and what was observed, but list no value.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fl_tasks.contracts.data import QualityCheck, QualityReport
 from fl_tasks.contracts.errors import DataRejected
+from fl_tasks.data import data_docs
+from fl_tasks.data.pseudonymize import looks_like
 from fl_tasks.data.series import Series
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+
+# Counts and observed summaries, never the values themselves.
+_SUMMARY = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
+_HASH = re.compile(r"[0-9a-f]{64}|")
 
 
 def observations(grid: Series) -> pd.DataFrame:
@@ -36,22 +45,60 @@ def observations(grid: Series) -> pd.DataFrame:
     )
 
 
-def harvest(*, fit_windows: int, test_windows: int, quarantined: float) -> pd.DataFrame:
-    """Return one row of what the stages got out of the raw data: two counts, and a share in [0, 1]."""
+def columns(deidentified: Series) -> pd.DataFrame:
+    """Return one row a column that anonymize left: its name and its kind.
+
+    The kind is `number`, `hash` (keyed hashes and nothing else), `text`, or `identifier` for a series whose name is one
+    itself. `unhashed` is the name again, and nothing for a column of hashes.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    kinds = {name: "identifier" if looks_like([name]) else "number" for name in deidentified.names} | {
+        name: "hash" if all(map(_HASH.fullmatch, texts)) else "text" for name, texts in deidentified.identifiers.items()
+    }
+    unhashed = [None if kind == "hash" else name for name, kind in kinds.items()]
+    return pd.DataFrame({"name": list(kinds), "kind": list(kinds.values()), "unhashed": unhashed})
+
+
+def harvest(*, fit_windows: int, held_back_windows: int, quarantined: float) -> pd.DataFrame:
+    """Return one row of what the stages got out of the raw data.
+
+    Args:
+        fit_windows: Windows to train on.
+        held_back_windows: Those of the held-back part that has the fewest.
+        quarantined: Share of the raw rows, in [0, 1].
+    """
     import pandas as pd  # noqa: PLC0415
 
     return pd.DataFrame(
-        {"fit_windows": [fit_windows], "test_windows": [test_windows], "quarantined_share": [quarantined]}
+        {
+            "fit_windows": [fit_windows],
+            "held_back_windows": [held_back_windows],
+            "quarantined_share": [quarantined],
+        }
     )
 
 
-def judge(frames: dict[str, pd.DataFrame], suites: dict[str, Any]) -> QualityReport:
+def history(*, psi: float, volume_ratio: float) -> pd.DataFrame:
+    """Return one row of how the month compares with the last accepted one.
+
+    Args:
+        psi: Population stability index of the values, 0 or more.
+        volume_ratio: Values a day, now over then.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    return pd.DataFrame({"psi": [psi], "volume_ratio": [volume_ratio]})
+
+
+def judge(frames: dict[str, pd.DataFrame], suites: dict[str, Any], *, docs: Path | None = None) -> QualityReport:
     """Validate each frame by the suite of the same name.
 
     Args:
-        frames: Name -> data.
+        frames: Name -> data; a suite without a frame is not asked.
         suites: Name -> `great_expectations.ExpectationSuite`; every expectation's `meta` holds `check` (the
             check's name) and `needs` (what passes, in words).
+        docs: Folder that gets Great Expectations' Data Docs of this judgement; it must never leave the agency.
 
     Returns:
         One entry an expectation, in order of name. An expectation that could not be evaluated has not passed.
@@ -65,11 +112,20 @@ def judge(frames: dict[str, pd.DataFrame], suites: dict[str, Any]) -> QualityRep
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("agency")
     checks: list[QualityCheck] = []
+    passed: dict[str, bool] = {}
     for name, frame in frames.items():
-        definition = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
-        batch = definition.get_batch(batch_parameters={"dataframe": frame})
-        for result in batch.validate(suites[name], result_format="BOOLEAN_ONLY").results:
+        asked = gx.ValidationDefinition(
+            name=name,
+            data=source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name),
+            suite=context.suites.add(suites[name]),
+        )
+        outcome = context.validation_definitions.add(asked).run(
+            batch_parameters={"dataframe": frame}, result_format=_SUMMARY
+        )
+        passed[name] = bool(outcome.success)
+        for result in outcome.results:
             expectation = result.expectation_config
+            assert expectation is not None  # every result of a suite has one
             checks.append(
                 QualityCheck(
                     name=f"{expectation.meta['check']}/{expectation.type}",
@@ -78,6 +134,8 @@ def judge(frames: dict[str, pd.DataFrame], suites: dict[str, Any]) -> QualityRep
                     passed=bool(result.success),
                 )
             )
+    if docs is not None:
+        data_docs.build(context, docs, passed)
     return QualityReport(checks=tuple(sorted(checks, key=lambda check: check.name)))
 
 

@@ -2,14 +2,21 @@
 
 In this order:
 
-1. A zero is missing where the scenario says so.
-2. A row off the grid (not a whole number of steps after midnight) is quarantined as `off_grid`: moving it would
-   make up a time.
-3. A row of which more than half of the values lie outside [minimum, maximum] is quarantined as `out_of_range`:
-   a wrong unit or a shifted row. Single values outside are set to missing and counted.
-4. Rows of one timestamp are merged: per series the mean of the values present. Identical rows so become one of
-   them; timestamps whose rows differ are counted.
-5. Steps between the first and the last row that have no row become rows of missing values: gaps.
+1. Values are converted from the unit of the delivery to the agency's unit, within one dimension only.
+2. A zero is missing where the agency's source says so.
+3. A row off the source's own grid (not a whole number of its steps after midnight) is quarantined as `off_grid`:
+   moving it would make up a time.
+4. A row of which more than half of the values lie outside the source's [minimum, maximum] is quarantined as
+   `out_of_range`: a wrong unit or a shifted row. Single values outside are set to missing and counted.
+5. Rows of one timestamp are merged: per series the mean of the values present. Identical rows so become one of
+   them; timestamps whose rows differ are counted. The hour that comes twice when daylight saving ends is merged so;
+   the hour that is left out when it begins is a gap.
+6. Where data come more often than the scenario's step, a step's value is the mean of its readings, if at least
+   min_coverage of those that it should have are there; else it is missing, and counted. All units are levels or
+   rates, never bare counts: the mean of rates is the sum of the counts, scaled to the unit's span of time.
+7. Steps between the first and the last row that have no row become rows of missing values: gaps.
+
+Rows in = rows out + quarantined + merged. Duplicates count as merged, and so do the readings of a step beyond one.
 """
 
 from __future__ import annotations
@@ -22,7 +29,9 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.config import SeriesConfig
 from fl_tasks.contracts.data import RowCounts, Standardized
-from fl_tasks.contracts.errors import DataRejected, FLError
+from fl_tasks.contracts.errors import ConfigError, DataRejected, FLError
+from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.contracts.units import conversion
 from fl_tasks.data.series import Series
 
 OFF_GRID = "off_grid"
@@ -44,35 +53,47 @@ class StandardizedSeries:
     record: Standardized
 
 
-def standardize(raw: Series, config: SeriesConfig) -> StandardizedSeries:
+def standardize(raw: Series, source: SourceConfig, config: SeriesConfig) -> StandardizedSeries:
     """Put raw rows on the grid.
 
     Args:
-        raw: At least one row, in any order.
-        config: Step, range, and whether a zero is missing.
+        raw: At least one row, in any order, in source_unit.
+        source: Units, step, range, and whether a zero is missing, of this agency's data.
+        config: Step of the grid, and how much of a step must be there.
+
+    Returns:
+        The grid in the source's `unit`; the rejected rows as they came.
 
     Raises:
+        ConfigError: If the source's step does not divide the scenario's.
         DataRejected: If no row is left.
         RowsUnaccounted: If a row was lost on the way.
     """
-    values = raw.values.copy()
-    zeros = (values == 0.0) if config.zero_is_missing else np.zeros(values.shape, dtype=bool)
+    readings, rest = divmod(config.step_minutes, source.step_minutes)
+    if rest:
+        raise ConfigError(
+            f"field step_minutes: data every {source.step_minutes} min cannot be put on steps of "
+            f"{config.step_minutes} min; the source's step must divide the scenario's, or equal it"
+        )
+    values = raw.values * conversion(source.source_unit, source.unit)
+    zeros = (values == 0.0) if source.zero_is_missing else np.zeros(values.shape, dtype=bool)
     values[zeros] = np.nan
-    outside = (values < config.minimum) | (values > config.maximum)
-    step = np.timedelta64(config.step_minutes, "m").astype("timedelta64[us]")
+    outside = (values < source.minimum) | (values > source.maximum)
+    step = _minutes(source.step_minutes)
     # Steps are counted from the epoch, a midnight; a step that divides a day so starts anew every midnight.
-    off_grid = raw.times.astype("datetime64[us]").astype(np.int64) % step.astype(np.int64) != 0
+    off_grid = _since_epoch(raw.times) % step != 0
     mostly_outside = 2 * outside.sum(axis=1) > np.isfinite(values).sum(axis=1)
     reasons = np.select([off_grid, mostly_outside], [OFF_GRID, OUT_OF_RANGE], default=_KEPT)
     kept = reasons == _KEPT
     if not kept.any():
         raise DataRejected(
             f"every row is rejected ({', '.join(sorted(set(reasons.tolist())))}); check the unit and the sampling step "
-            f"({config.step_minutes} min, [{config.minimum:g}, {config.maximum:g}] {config.unit})"
+            f"({source.step_minutes} min, [{source.minimum:g}, {source.maximum:g}] {source.unit})"
         )
     values[outside] = np.nan
     merged, present, conflicting = _merge(Series(raw.times, raw.names, values).rows(kept))
-    grid, occupied = _fill_gaps(merged, step)
+    coarse, thin = (merged, 0) if readings == 1 else _resample(merged, config, readings)
+    grid, occupied = _fill_gaps(coarse, np.timedelta64(config.step_minutes, "m"))
     quarantine = raw.rows(~kept)
     rows_out = int(occupied.sum())
     record = Standardized(
@@ -80,7 +101,7 @@ def standardize(raw: Series, config: SeriesConfig) -> StandardizedSeries:
             rows_in=len(raw.times),
             rows_out=rows_out,
             quarantined=len(quarantine.times),
-            merged=int((present - 1).sum()),
+            merged=int((present - 1).sum()) + len(merged.times) - len(coarse.times),
         ),
         quarantined_by_reason=dict(sorted(Counter(reasons[~kept].tolist()).items())),
         conflicting=conflicting,
@@ -88,6 +109,7 @@ def standardize(raw: Series, config: SeriesConfig) -> StandardizedSeries:
         missing_cells=int(np.isnan(grid.values[occupied]).sum()),
         zero_cells=int(zeros[kept].sum()),
         out_of_range_cells=int(outside[kept].sum()),
+        thin_cells=thin,
     )
     check_rows(record.rows)
     return StandardizedSeries(grid, quarantine, reasons[~kept].tolist(), record)
@@ -122,6 +144,30 @@ def _merge(rows: Series) -> tuple[Series, NDArray[np.int64], int]:
     return Series(times, rows.names, merged), present, int(differ.any(axis=1).sum())
 
 
+def _resample(rows: Series, config: SeriesConfig, readings: int) -> tuple[Series, int]:
+    """Fold rows, in order of time and each time once, into the scenario's coarser steps.
+
+    Args:
+        rows: On the source's grid.
+        config: Step and min_coverage.
+        readings: How many a step should have.
+
+    Returns:
+        One row for each step that has a row, and how many values are missing there though a reading was present.
+    """
+    step = _minutes(config.step_minutes)
+    slots, starts = np.unique(_since_epoch(rows.times) // step, return_index=True)
+    known = np.isfinite(rows.values)
+    total = np.add.reduceat(np.where(known, rows.values, 0.0), starts, axis=0)
+    number = np.add.reduceat(known, starts, axis=0, dtype=np.int64)
+    # Rounded: 0.7 of 10 readings is a little less than 7 in binary.
+    enough = number >= max(1.0, round(config.min_coverage * readings, 6))
+    values = np.full(total.shape, np.nan)
+    np.divide(total, number, out=values, where=enough)
+    times = (slots * step).astype("datetime64[us]")
+    return Series(times, rows.names, values), int(((number > 0) & ~enough).sum())
+
+
 def _fill_gaps(rows: Series, step: np.timedelta64) -> tuple[Series, NDArray[np.bool_]]:
     """Return the rows on the full grid from the first to the last, and which grid rows were there."""
     slots = (rows.times - rows.times[0]) // step
@@ -131,3 +177,12 @@ def _fill_gaps(rows: Series, step: np.timedelta64) -> tuple[Series, NDArray[np.b
     occupied = np.zeros(len(times), dtype=bool)
     occupied[slots] = True
     return Series(times, rows.names, values), occupied
+
+
+def _minutes(number: int) -> int:
+    return number * 60_000_000
+
+
+def _since_epoch(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Return microseconds since the epoch, the unit of _minutes."""
+    return times.astype("datetime64[us]").astype(np.int64)

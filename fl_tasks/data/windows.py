@@ -2,18 +2,20 @@
 
 ::
 
-    grid     0 ................................ boundary ................ T
-    fit      [inputs|targets] wholly before the boundary
-    test                          [inputs may reach back|targets all after it]
+    grid        0 ............... v ............... b ............... T
+    train       [inputs|targets] wholly before v
+    validation            [inputs may reach back|targets all in v..b]
+    test                                    [inputs may reach back|targets all after b]
 
-A window that has targets on both sides belongs to neither part.
+A window whose targets lie on both sides of a boundary belongs to neither part. Where the rounds may stop early the
+validation part is held back and the fit part is train alone; else the fit part is everything wholly before b.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +24,11 @@ from fl_tasks.contracts.config import SeriesConfig
 from fl_tasks.contracts.errors import DataRejected
 from fl_tasks.data.series import Series
 
-FEATURES = 3
-"""Of one step: the z-scored value, sine and cosine of the time of day."""
+Part = Literal["fit", "validation", "test"]
 
 _DAY = np.timedelta64(1, "D")
+_WEEK = np.timedelta64(7, "D")
+_A_MONDAY = np.datetime64("1970-01-05T00:00", "us")
 
 
 @dataclass(frozen=True)
@@ -40,35 +43,40 @@ class Windows:
     """The examples of one agency, cut lazily from its grid.
 
     Attributes:
-        boundary: First step of the test part: the first train + validation share of the grid's T steps lies
-            before it, rounded down.
+        parts: Those that the run uses, in order of time.
+        fit_end: First step after the fit part.
+        boundary: First step of the test part: the train + validation share of the grid's T steps lies before it,
+            rounded down.
     """
 
-    def __init__(self, grid: Series, config: SeriesConfig) -> None:
+    def __init__(self, grid: Series, config: SeriesConfig, *, hold_validation: bool) -> None:
         """Find the windows that are there; no example is made yet.
 
         Args:
             grid: One row a step, without a hole; a gap is a row of NaN.
             config: Window, horizons and split.
+            hold_validation: Whether the validation part is kept out of the fit part, because early stop looks at it.
         """
         self._grid = grid
-        self._inputs = config.input_steps
-        self._targets = config.target_steps
-        share = config.split.train + config.split.validation
+        self._config = config
+        self.parts: tuple[Part, ...] = ("fit", "validation", "test") if hold_validation else ("fit", "test")
+        split, steps = config.split, len(grid.times)
         # 0.7 + 0.1 is a little less than 0.8 in binary: without rounding, a whole step would be lost.
-        self.boundary = math.floor(round(len(grid.times) * share, 6))
-        self._fit = self._starts(lambda start: start + self._inputs + self._targets <= self.boundary)
-        self._test = self._starts(lambda start: start + self._inputs >= self.boundary)
+        self.boundary = math.floor(round(steps * (split.train + split.validation), 6))
+        self.fit_end = math.floor(round(steps * split.train, 6)) if hold_validation else self.boundary
+        inputs, targets = config.input_steps, config.target_steps
+        whole = _whole(grid, inputs + targets)
+        first = np.arange(len(whole)) + inputs  # step of a window's first target
+        after = first + targets
+        self._starts: dict[Part, NDArray[np.bool_]] = {
+            "fit": whole & (after <= self.fit_end)[:, None],
+            "validation": whole & ((first >= self.fit_end) & (after <= self.boundary))[:, None],
+            "test": whole & (first >= self.boundary)[:, None],
+        }
 
-    @property
-    def fit_count(self) -> int:
-        """Windows that lie wholly in the fit part, over all series."""
-        return int(self._fit.sum())
-
-    @property
-    def test_count(self) -> int:
-        """Windows whose targets all lie in the test part, over all series."""
-        return int(self._test.sum())
+    def count(self, part: Part) -> int:
+        """Windows of a part, over all series; validation has none where it is not held back."""
+        return int(self._starts[part].sum())
 
     def scale(self) -> Scale:
         """Return mean and standard deviation of the values present in the fit part.
@@ -76,48 +84,128 @@ class Windows:
         Raises:
             DataRejected: If fewer than two different values are there.
         """
-        values = self._grid.values[: self.boundary]
+        values = self._grid.values[: self.fit_end]
         values = values[np.isfinite(values)]
         std = float(values.std()) if values.size else 0.0
         if not std > 0.0:
             raise DataRejected(
                 "the values of the fit part are all missing or all the same, so that they cannot be scaled; "
-                "check the sensors and the scenario's range"
+                "check the sensors and the source's range"
             )
         return Scale(float(values.mean()), std)
 
-    def fill_fit(self, x: NDArray[np.float32], y: NDArray[np.float32], scale: Scale) -> None:
-        """Write the fit examples: x of shape (fit_count, input_steps, FEATURES), y of (fit_count, target_steps).
+    def fill(self, part: Part, x: NDArray[np.float32], y: NDArray[np.float32], scale: Scale) -> None:
+        """Write a part's examples: x of shape (n, input_steps, features), y of (n, target_steps), z-scored.
 
         The order is: series by series as in the file, each by time.
         """
-        self._fill(self._fit, x, y, scale)
-
-    def fill_test(self, x: NDArray[np.float32], y: NDArray[np.float32], scale: Scale) -> None:
-        """Write the test examples, as fill_fit does."""
-        self._fill(self._test, x, y, scale)
-
-    def _starts(self, inside: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> NDArray[np.bool_]:
-        """Return which (start, series) give a window without a missing value, among the starts inside a part."""
-        length = self._inputs + self._targets
-        missing = np.zeros((len(self._grid.times) + 1, len(self._grid.names)), dtype=np.int64)
-        np.cumsum(np.isnan(self._grid.values), axis=0, out=missing[1:])
-        whole: NDArray[np.bool_] = missing[length:] == missing[:-length]
-        return whole & inside(np.arange(len(whole)))[:, None]
-
-    def _fill(self, starts: NDArray[np.bool_], x: NDArray[np.float32], y: NDArray[np.float32], scale: Scale) -> None:
+        inputs, targets = self._config.input_steps, self._config.target_steps
+        starts = self._starts[part]
         if not starts.any():  # the grid may be shorter than a window
             return
-        angle = 2.0 * np.pi * ((self._grid.times - self._grid.times.astype("datetime64[D]")) / _DAY)
-        clock = np.stack([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32)
-        clock_windows = np.lib.stride_tricks.sliding_window_view(clock, self._inputs, axis=0).swapaxes(1, 2)
+        clock = np.lib.stride_tricks.sliding_window_view(calendar(self._grid.times, self._config), inputs, axis=0)
+        clock = clock.swapaxes(1, 2)
         done = 0
         for index in range(len(self._grid.names)):
             chosen = np.flatnonzero(starts[:, index])
-            series = ((self._grid.values[:, index] - scale.mean) / scale.std).astype(np.float32)
-            windows = np.lib.stride_tricks.sliding_window_view(series, self._inputs + self._targets)
+            series = _scaled(self._grid.values[:, index], scale)
+            windows = np.lib.stride_tricks.sliding_window_view(series, inputs + targets)
             until = done + len(chosen)
-            x[done:until, :, 0] = windows[chosen, : self._inputs]
-            x[done:until, :, 1:] = clock_windows[chosen]
-            y[done:until] = windows[chosen, self._inputs :]
+            x[done:until, :, 0] = windows[chosen, :inputs]
+            x[done:until, :, 1:] = clock[chosen]
+            y[done:until] = windows[chosen, inputs:]
             done = until
+
+    def fill_season(self, season: NDArray[np.float32], hour: NDArray[np.int8], scale: Scale) -> None:
+        """Write the test part's seasonal-naive forecast and hour of the day, in fill's order.
+
+        Args:
+            season: Shape (n, target_steps): the z-scored value of the target's time one day before, read from the
+                grid. A target more than a day ahead takes the newest day before its forecast was made. Where that
+                value is missing, the window's last value stands (persistence).
+            hour: Shape (n,), the hour of the day, 0..23, in which the first target begins.
+            scale: Of the fit part.
+        """
+        inputs, targets = self._config.input_steps, self._config.target_steps
+        day, rest = divmod(24 * 60, self._config.step_minutes)
+        ahead = np.arange(1, targets + 1)
+        back = day * -(-ahead // day)  # whole days, at least as long as the target lies ahead
+        hours = _hours(self._grid.times)
+        done = 0
+        for index in range(len(self._grid.names)):
+            chosen = np.flatnonzero(self._starts["test"][:, index])
+            series = _scaled(self._grid.values[:, index], scale)
+            before = chosen[:, None] + (inputs - 1 + ahead - back)
+            # A step that does not divide a day has no reading at the same time of another day.
+            known = (before >= 0) & (rest == 0)
+            found = np.where(known, series[np.where(known, before, 0)], np.nan)
+            until = done + len(chosen)
+            last = series[chosen + inputs - 1]
+            season[done:until] = np.where(np.isnan(found), last[:, None], found)
+            hour[done:until] = hours[chosen + inputs]
+            done = until
+
+
+class Latest(NamedTuple):
+    """The newest window of each series that has one: what a forecast starts from.
+
+    Attributes:
+        x: Shape (s, input_steps, features), float32, z-scored.
+        names: s names of series, in the file's order.
+        ends: Shape (s,), the time of each window's last step.
+    """
+
+    x: NDArray[np.float32]
+    names: tuple[str, ...]
+    ends: NDArray[np.datetime64]
+
+
+def latest_windows(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
+    """Return, for each series, its newest window without a gap that ends at most one day before the grid's end.
+
+    A series without such a window is left out: a forecast from older values would be none.
+
+    Args:
+        grid: One row a step, without a hole; a gap is a row of NaN.
+        config: Window and calendar.
+        scale: Of the model's fit part at this agency.
+    """
+    inputs = config.input_steps
+    whole = _whole(grid, inputs)
+    ends = grid.times[inputs - 1 :]
+    whole &= (ends >= grid.times[-1] - _DAY)[:, None]
+    chosen = np.flatnonzero(whole.any(axis=0))
+    starts = np.array([np.flatnonzero(whole[:, index])[-1] for index in chosen], dtype=np.int64)
+    x = np.empty((len(chosen), inputs, config.features), dtype=np.float32)
+    clock = calendar(grid.times, config)
+    for row, (index, start) in enumerate(zip(chosen, starts, strict=True)):
+        x[row, :, 0] = _scaled(grid.values[start : start + inputs, index], scale)
+        x[row, :, 1:] = clock[start : start + inputs]
+    return Latest(x, tuple(grid.names[index] for index in chosen), ends[starts])
+
+
+def calendar(times: NDArray[np.datetime64], config: SeriesConfig) -> NDArray[np.float32]:
+    """Return sine and cosine of each cycle of config.calendar, in its order, shape (T, features - 1).
+
+    A day begins at midnight, a week on Monday.
+    """
+    times = times.astype("datetime64[us]")
+    shares = {"day": (times - times.astype("datetime64[D]")) / _DAY, "week": (times - _A_MONDAY) / _WEEK % 1.0}
+    angles = [2.0 * np.pi * shares[cycle] for cycle in config.calendar]
+    columns = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
+    return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(times), 0), dtype=np.float32)
+
+
+def _whole(grid: Series, length: int) -> NDArray[np.bool_]:
+    """Return which (start, series) begin `length` steps without a missing value, shape (T - length + 1 or 0, S)."""
+    missing = np.zeros((len(grid.times) + 1, len(grid.names)), dtype=np.int64)
+    np.cumsum(np.isnan(grid.values), axis=0, out=missing[1:])
+    return np.asarray(missing[length:] == missing[:-length], dtype=np.bool_)
+
+
+def _scaled(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float32]:
+    return ((values - scale.mean) / scale.std).astype(np.float32)
+
+
+def _hours(times: NDArray[np.datetime64]) -> NDArray[np.int8]:
+    return np.asarray((times - times.astype("datetime64[D]")) // np.timedelta64(1, "h"), dtype=np.int8)

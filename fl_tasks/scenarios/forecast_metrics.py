@@ -1,4 +1,7 @@
-"""How a forecast of series is judged: errors in the agency's unit, pooled exactly, and the baseline to beat."""
+"""How a forecast of series is judged: errors in the agency's unit and scaled, pooled, and the baseline to beat.
+
+The seasonal-naive forecast needs the grid, and is frozen with the examples (fl_tasks.data.windows).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_tasks.contracts.errors import FLError
-from fl_tasks.contracts.report import Metric
+from fl_tasks.contracts.report import Metric, ProfilePoint
 
 Array = NDArray[np.floating]
+
+PROFILE_LEAST = 10
+"""Values, each of a window of its own, under which an hour of the day is not told: twice the small-cell limit."""
 
 
 class NotMeasurable(FLError):
@@ -42,42 +48,39 @@ def metrics(y_true: Array, y_pred: Array, horizons: dict[str, int], std: float) 
 
     Returns:
         Horizon -> mean absolute error and root of the mean square over steps 1..h together, and of step h alone, in
-        the agency's unit.
+        the agency's unit; the first two also scaled, in standard deviations of the agency's fit part.
 
     Raises:
         NotMeasurable: If the shapes differ, nothing is there, a horizon is too long, or a number is not finite.
     """
-    if y_true.ndim != 2 or y_true.shape != y_pred.shape or y_true.size == 0:
-        raise NotMeasurable(f"targets of shape {y_true.shape} and forecasts of {y_pred.shape}; both must be (n, steps)")
-    error = (np.asarray(y_pred, dtype=np.float64) - np.asarray(y_true, dtype=np.float64)) * std
-    if not np.isfinite(error).all():
-        raise NotMeasurable("targets or forecasts are not all finite; the model has diverged or the data is damaged")
+    error = _error(y_true, y_pred)
     result: dict[str, Metric] = {}
     for name, steps in horizons.items():
         if not 1 <= steps <= error.shape[1]:
             raise NotMeasurable(f"horizon {name} has {steps} steps, the forecasts have {error.shape[1]}")
-        span, last = error[:, :steps], error[:, steps - 1]
+        mae, rmse = _means(error[:, :steps])
+        last_mae, last_rmse = _means(error[:, steps - 1])
         result[name] = Metric(
-            mae=float(np.abs(span).mean()),
-            rmse=math.sqrt(float(np.square(span).mean())),
-            n=span.size,
-            last_step_mae=float(np.abs(last).mean()),
-            last_step_rmse=math.sqrt(float(np.square(last).mean())),
+            mae=mae * std,
+            rmse=rmse * std,
+            n=len(error) * steps,
+            last_step_mae=last_mae * std,
+            last_step_rmse=last_rmse * std,
+            scaled_mae=mae,
+            scaled_rmse=rmse,
         )
     return result
 
 
 def pool(parts: Sequence[Metric]) -> Metric:
-    """Return the errors of one horizon over all agencies' values together, exactly.
+    """Return the errors of one horizon over the values of agencies of one unit together, exactly.
 
     Means are weighted by n, mean squares likewise. The last step's n is n / h everywhere, so the same weights hold.
 
     Raises:
         NotMeasurable: If there is no part.
     """
-    if not parts:
-        raise NotMeasurable("no agency's errors to pool; at least one is needed")
-    total = sum(part.n for part in parts)
+    total = _total(parts)
 
     def mean(values: Sequence[float]) -> float:
         return math.fsum(part.n * value for part, value in zip(parts, values, strict=True)) / total
@@ -88,4 +91,80 @@ def pool(parts: Sequence[Metric]) -> Metric:
         n=total,
         last_step_mae=mean([part.last_step_mae for part in parts]),
         last_step_rmse=math.sqrt(mean([part.last_step_rmse**2 for part in parts])),
+        scaled_mae=mean([part.scaled_mae for part in parts]),
+        scaled_rmse=math.sqrt(mean([part.scaled_rmse**2 for part in parts])),
     )
+
+
+def pool_scaled(parts: Sequence[Metric]) -> Metric:
+    """Return the errors of one horizon over agencies of different units: every figure is scaled.
+
+    Each is the plain mean of the agencies' scaled figures, so that a large agency counts as a small one; n is the sum.
+
+    Raises:
+        NotMeasurable: If there is no part.
+    """
+    total = _total(parts)
+
+    def mean(values: Sequence[float]) -> float:
+        return math.fsum(values) / len(values)
+
+    mae, rmse = mean([part.scaled_mae for part in parts]), mean([part.scaled_rmse for part in parts])
+    # What one of the agency's units is in standard deviations; without any error it does not matter.
+    scales = [part.scaled_rmse / part.rmse if part.rmse else 0.0 for part in parts]
+    return Metric(
+        mae=mae,
+        rmse=rmse,
+        n=total,
+        last_step_mae=mean([part.last_step_mae * scale for part, scale in zip(parts, scales, strict=True)]),
+        last_step_rmse=mean([part.last_step_rmse * scale for part, scale in zip(parts, scales, strict=True)]),
+        scaled_mae=mae,
+        scaled_rmse=rmse,
+    )
+
+
+def profile(y_true: Array, y_pred: Array, hours: NDArray[np.integer], step: int) -> tuple[ProfilePoint, ...]:
+    """Return mean truth and forecast of one step ahead, by hour of the day: a picture that tells of no single window.
+
+    Args:
+        y_true: Shape (n, steps), z-scored.
+        y_pred: Shape (n, steps), z-scored.
+        hours: Shape (n,), 0..23: the hour in which each window's first target begins, by which it is counted.
+        step: Which step ahead, 1..steps: a horizon's last.
+
+    Returns:
+        In order of the hour, those with at least PROFILE_LEAST windows, each of which gives one value.
+
+    Raises:
+        NotMeasurable: As metrics does, or if there is not one hour for each window.
+    """
+    _error(y_true, y_pred)
+    if hours.shape != (len(y_true),) or not 1 <= step <= y_true.shape[1]:
+        raise NotMeasurable(f"hours of shape {hours.shape} and step {step} do not fit targets of {y_true.shape}")
+    points = []
+    for hour in np.unique(hours):
+        chosen = hours == hour
+        if chosen.sum() >= PROFILE_LEAST:
+            truth, forecast = (float(y[chosen, step - 1].mean(dtype=np.float64)) for y in (y_true, y_pred))
+            points.append(ProfilePoint(hour=int(hour), truth=truth, forecast=forecast, n=int(chosen.sum())))
+    return tuple(points)
+
+
+def _error(y_true: Array, y_pred: Array) -> NDArray[np.float64]:
+    if y_true.ndim != 2 or y_true.shape != y_pred.shape or y_true.size == 0:
+        raise NotMeasurable(f"targets of shape {y_true.shape} and forecasts of {y_pred.shape}; both must be (n, steps)")
+    error = np.asarray(y_pred, dtype=np.float64) - np.asarray(y_true, dtype=np.float64)
+    if not np.isfinite(error).all():
+        raise NotMeasurable("targets or forecasts are not all finite; the model has diverged or the data is damaged")
+    return error
+
+
+def _means(error: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean absolute error and the root of the mean square."""
+    return float(np.abs(error).mean()), math.sqrt(float(np.square(error).mean()))
+
+
+def _total(parts: Sequence[Metric]) -> int:
+    if not parts:
+        raise NotMeasurable("no agency's errors to pool; at least one is needed")
+    return sum(part.n for part in parts)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import hashlib
 
 from fl_tasks.contracts.base import Contract
+from fl_tasks.contracts.data import (
+    SMALL_CELL,
+    Deidentified,
+    Ingested,
+    QualityReport,
+    deidentified_record_path,
+    ingested_path,
+    quality_path,
+)
 from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.report import AgencyPrivacy, AgencyQuality
 from fl_tasks.contracts.roster import CheckBody, Roster
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.exchange.folder import FolderExchange
@@ -13,31 +23,62 @@ from fl_tasks.secagg.errors import ProtocolError
 from fl_tasks.secagg.records import read_record, sign_record
 from fl_tasks.stages.context import exchange_of, folder_of, load_key, protocol_key_path
 
-DATA_STAGES = ("ingest", "standardize", "validate")
+DATA_STAGES = ("ingest", "anonymize", "standardize", "validate")
 
 
 def post_check(spec: StageSpec, error: FLError | None) -> None:
-    """Sign and post whether the agency's data passed; a failure names the error, never a value."""
+    """Sign and post whether the agency's data passed; a failure names the error, never a value.
+
+    With the last stage's word go the names of the checks that warned, ingest's notes, and what became of identifiers
+    and small cells; a count that is itself a small cell stays at home.
+    """
     assert spec.agency is not None  # only an agency's data stages post
-    reason = "" if error is None else f"{spec.stage}: {error.code}: {error}"[:500]
-    body = CheckBody(run_id=spec.run_id, agency=spec.agency, passed=error is None, reason=reason)
+    whole = spec.stage == DATA_STAGES[-1]  # before it, an earlier try's files may lie there
+    body = CheckBody(
+        run_id=spec.run_id,
+        agency=spec.agency,
+        passed=error is None,
+        reason="" if error is None else f"{spec.stage}: {error.code}: {error}"[:500],
+        quality=_quality(spec) if whole else AgencyQuality(),
+        privacy=_privacy(spec) if whole else AgencyPrivacy(),
+    )
     data = sign_record(load_key(protocol_key_path(folder_of(spec))), "check", body)
     # A failure may be mended and tried again under the same run: its name holds its content's hash.
     suffix = "" if error is None else f".failed-{hashlib.sha256(data).hexdigest()[:12]}"
     exchange_of(spec).put(f"checks/{spec.agency}{suffix}", data)
 
 
+def _quality(spec: StageSpec) -> AgencyQuality:
+    quality, ingested = quality_path(spec.folder), ingested_path(spec.folder)
+    warned = QualityReport.model_validate_json(quality.read_bytes()).failed("warning") if quality.exists() else ()
+    notes = Ingested.model_validate_json(ingested.read_bytes()).notes if ingested.exists() else ()
+    return AgencyQuality(warnings=tuple(check.name for check in warned), notes=notes)
+
+
+def _privacy(spec: StageSpec) -> AgencyPrivacy:
+    path = deidentified_record_path(spec.folder)
+    if not path.exists():
+        return AgencyPrivacy()
+    done = Deidentified.model_validate_json(path.read_bytes())
+    suppressed = None if done.suppressed is not None and 0 < done.suppressed < SMALL_CELL else done.suppressed
+    return AgencyPrivacy(identifiers=done.identifiers, suppressed=suppressed)
+
+
 class Verdicts(Contract):
-    """Who passed the data checks, and why the others did not."""
+    """Who passed the data checks, why the others did not, and what each said of its data beside that."""
 
     passed: tuple[str, ...]
     excluded: dict[str, str]
+    quality: dict[str, AgencyQuality]
+    privacy: dict[str, AgencyPrivacy]
 
 
 def read_checks(exchange: FolderExchange, roster: Roster, run_id: str, wanted: tuple[str, ...]) -> Verdicts:
     """Read what the roster's agencies posted; an agency without a word is left out as absent."""
     passed: list[str] = []
     excluded: dict[str, str] = {}
+    quality: dict[str, AgencyQuality] = {}
+    privacy: dict[str, AgencyPrivacy] = {}
     for card in roster.members:
         agency, public = card.name, bytes.fromhex(card.protocol_key)
         if agency not in wanted:
@@ -54,10 +95,11 @@ def read_checks(exchange: FolderExchange, roster: Roster, run_id: str, wanted: t
                 continue
             if check.run_id != run_id or check.agency != agency:
                 excluded[agency] = "its word on its data is of another run or agency"
-            elif check.passed:
+                continue
+            quality[agency], privacy[agency] = check.quality, check.privacy
+            if check.passed:
                 passed.append(agency)
                 del excluded[agency]
                 break
-            else:
-                excluded[agency] = check.reason
-    return Verdicts(passed=tuple(passed), excluded=excluded)
+            excluded[agency] = check.reason
+    return Verdicts(passed=tuple(passed), excluded=excluded, quality=quality, privacy=privacy)

@@ -1,12 +1,15 @@
-"""standardize: put the raw rows on the scenario's grid. Leaves standardized.parquet, quarantine.parquet and counts."""
+"""standardize: put the de-identified rows on the scenario's grid.
+
+Leaves standardized.parquet, quarantine.parquet and the counts of both.
+"""
 
 from __future__ import annotations
 
 import logging
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
-from fl_tasks.contracts.config import load_scenario
-from fl_tasks.contracts.data import quarantine_path, raw_path, standardized_path, standardized_record_path
+from fl_tasks.contracts.config import load_scenario, load_source
+from fl_tasks.contracts.data import deidentified_path, quarantine_path, standardized_path, standardized_record_path
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.data.series import read_series, write_series
 from fl_tasks.data.small_cells import publishable_parts
@@ -19,11 +22,13 @@ def run(spec: StageSpec) -> StageResult:
     """Apply the rules of fl_tasks.data.standardize; rows in = rows out + quarantined + merged, or an error.
 
     Raises:
-        MissingInput: If ingest has not run.
+        MissingInput: If anonymize has not run.
+        ConfigError: If the agency has not joined the scenario, or its step does not fit.
         DataRejected: If no row is left.
     """
     config = load_scenario(spec.federation, spec.scenario).data
-    outcome = standardize(read_series(raw_path(spec.folder)), config)
+    source = load_source(spec.federation, spec.agency, spec.scenario)
+    outcome = standardize(read_series(deidentified_path(spec.folder)), source, config)
     grid, quarantine = standardized_path(spec.folder), quarantine_path(spec.folder)
     write_series(quarantine, outcome.quarantine, reasons=outcome.reasons)
     write_series(grid, outcome.grid)
@@ -41,6 +46,6 @@ def run(spec: StageSpec) -> StageResult:
         status="done",
         counts=counts,
         digests={"standardized": sha256_file(grid)},
-        inputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{raw_path(spec.folder).name}"),),
+        inputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{deidentified_path(spec.folder).name}"),),
         outputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in (grid, quarantine)),
     )

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import subprocess
 import sys
+from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
+from expectations.traffic import suite as traffic
+from expectations.traffic_districts import suite as traffic_districts
 from expectations.traffic_districts.suite import suites
 from fl_tasks.contracts.errors import DataRejected
-from fl_tasks.data.quality import harvest, judge, observations, require
+from fl_tasks.data.quality import columns, harvest, history, judge, observations, require
 from fl_tasks.data.series import Series
-from tests.data.examples import config, series
+from tests.data.examples import config, series, source
 
 INTERVAL = (dt.datetime(2012, 3, 1), dt.datetime(2012, 3, 2))
 CANARY = 119.03125
@@ -24,9 +29,27 @@ def grid(values=None):
     return series(range(200), np.full((200, 2), 60.0) if values is None else values)
 
 
-def judged(data, interval=INTERVAL, *, fit_windows=10, test_windows=1, quarantined=0.0):
-    yielded = harvest(fit_windows=fit_windows, test_windows=test_windows, quarantined=quarantined)
-    return judge({"observations": observations(data), "harvest": yielded}, suites(config(), interval))
+def judged(
+    data, interval=INTERVAL, *, fit_windows=10, held_back=1, quarantined=0.0, left=None, compared=None, docs=None
+):
+    frames = {
+        "observations": observations(data),
+        "columns": columns(data if left is None else left),
+        "harvest": harvest(fit_windows=fit_windows, held_back_windows=held_back, quarantined=quarantined),
+    }
+    if compared is not None:
+        frames["history"] = history(psi=compared[0], volume_ratio=compared[1])
+    return judge(frames, suites(source(), config(), interval), docs=docs)
+
+
+def with_identifiers(**texts):
+    """What anonymize left: one series and columns of text."""
+    names = ("s0",)
+    return Series(grid().times[:2], names, np.ones((2, 1)), texts)
+
+
+def with_series(name):
+    return Series(grid().times[:2], ("s0", name), np.ones((2, 2)))
 
 
 def failed(report, severity="critical"):
@@ -42,7 +65,7 @@ def with_cells(value, count):
 def test_good_data_passes_every_check():
     report = judged(grid())
     assert all(check.passed for check in report.checks)
-    assert len(report.checks) == 12
+    assert len(report.checks) == 14
     require(report)
 
 
@@ -55,7 +78,13 @@ def test_good_data_passes_every_check():
         (grid(np.full((200, 1), 60.0)), {}, "series"),
         (series([0, *range(200)], np.full((201, 2), 60.0)), {}, "duplicates"),
         (grid(), {"fit_windows": 9}, "fit_windows"),
-        (grid(), {"test_windows": 0}, "test_windows"),
+        (grid(), {"held_back": 0}, "held_back_windows"),
+        (grid(), {"left": with_identifiers(remark=["京A12345", ""])}, "leakage"),
+        (grid(), {"left": with_identifiers(remark=["a" * 64, "b" * 63])}, "leakage"),
+        (grid(), {"left": with_series("Last Plate")}, "leakage_name"),
+        (grid(), {"left": with_series("driver_mobile")}, "leakage_name"),
+        (grid(), {"left": with_series("车牌号")}, "leakage_name"),
+        (grid(), {"left": with_series("sensor 京A12345")}, "leakage"),
         (grid(), {"quarantined": 0.051}, "quarantined"),
         (grid(), {"interval": (dt.datetime(2012, 3, 2), dt.datetime(2012, 4, 1))}, "freshness"),
         (grid(), {"interval": (dt.datetime(2012, 2, 1), dt.datetime(2012, 3, 1, 16, 35))}, "freshness"),
@@ -82,9 +111,86 @@ def test_data_that_ends_early_in_the_interval_is_noted_not_refused():
 
 def test_a_missing_column_is_a_failed_check_not_a_crash():
     frame = observations(grid()).drop(columns="value")
-    yielded = harvest(fit_windows=10, test_windows=1, quarantined=0.0)
-    report = judge({"observations": frame, "harvest": yielded}, suites(config(), INTERVAL))
+    yielded = harvest(fit_windows=10, held_back_windows=1, quarantined=0.0)
+    report = judge({"observations": frame, "harvest": yielded}, suites(source(), config(), INTERVAL))
     assert {"schema", "ranges"} <= failed(report)
+
+
+def test_columns_of_keyed_hashes_and_plain_series_are_no_leak():
+    left = with_identifiers(last_plate=["a" * 64, ""])
+    for name in ("773869", "zone_00_pickups", "lane_1", "i94", "plateau_north", "mobility"):
+        report = judged(grid(), left=Series(left.times, (name,), left.values, left.identifiers))
+        assert not failed(report), name
+
+
+@pytest.mark.parametrize(
+    ("compared", "warned"),
+    [
+        ((0.25, 1.0), set()),
+        ((0.2501, 1.0), {"drift"}),
+        ((0.0, 0.5), set()),
+        ((0.0, 0.49), {"volume"}),
+        ((0.0, 2.01), {"volume"}),
+    ],
+)
+def test_a_month_unlike_the_last_one_is_noted_not_refused(compared, warned):
+    report = judged(grid(), compared=compared)
+    assert failed(report, "warning") == warned
+    require(report)
+
+
+def test_both_scenarios_are_judged_by_the_same_expectations():
+    assert traffic.suites is traffic_districts.suites
+
+
+class _Pages(HTMLParser):
+    """What a browser would fetch or run, and the text that it would show."""
+
+    def __init__(self):
+        super().__init__()
+        self.loads, self.text = [], ""
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag in {"script", "link", "img", "iframe", "object", "embed"} or "src" in found:
+            self.loads.append((tag, found))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_data_docs_are_private_pages_that_load_nothing_and_list_no_value(tmp_path):
+    values = with_cells(CANARY + 1000, 90)
+    docs = tmp_path / "run" / "data_docs"
+    left = with_identifiers(last_plate=["京A12345", "沪B54321"])
+    judged(Series(grid().times, ("s0", "s1"), values), left=left, docs=docs)
+    (docs / "stale.html").write_text("from an earlier try")
+    judged(Series(grid().times, ("s0", "s1"), values), left=left, compared=(9.0, 1.0), docs=docs)
+    files = {path for path in docs.rglob("*") if path.is_file()}
+    assert docs / "index.html" in files
+    assert docs / "stale.html" not in files
+    assert len([path for path in files if path.parent == docs / "expectations"]) == 4
+    assert all(path.suffix == ".html" and path.stat().st_mode & 0o777 == 0o600 for path in files)
+    assert all(path.stat().st_mode & 0o777 == 0o700 for path in (docs, *docs.rglob("*/")))
+    assert [path.name for path in docs.parent.iterdir()] == ["data_docs"]
+    index = docs.joinpath("index.html").read_text()
+    assert index.count("failed") == 3  # observations, columns, history
+    assert index.count("passed") == 1
+    for link in re.findall(r'href="([^"]+)"', index):
+        assert docs / unquote(link) in files
+    whole = ""
+    for path in files:
+        page = path.read_text()
+        assert "default-src 'none'" in page
+        assert "url(http" not in page.replace("'", "").replace('"', "")
+        read = _Pages()
+        read.feed(page)
+        assert not read.loads
+        whole += page
+        if "validations" in path.parts and "observations" in path.parts:
+            assert "22.5%" in read.text  # a summary: 90 of 400 values are out of range
+    for secret in (str(CANARY), str(CANARY + 1000), "京A12345", "沪B54321"):
+        assert secret not in whole
 
 
 def test_no_observed_value_stands_in_a_report_or_a_refusal(caplog):
@@ -105,8 +211,9 @@ import sys
 spoken = []
 outward = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
 sys.addaudithook(lambda event, args: spoken.append(event) if event in outward else None)
+import pathlib, tempfile
 from tests.data import test_quality
-test_quality.judged(test_quality.grid())
+test_quality.judged(test_quality.grid(), docs=pathlib.Path(tempfile.mkdtemp()) / "data_docs")
 assert "great_expectations" in sys.modules
 assert not spoken, spoken
 """

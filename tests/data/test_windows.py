@@ -7,55 +7,73 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_tasks.contracts.data import RowCounts, fit_examples, held_back_examples, prepared_path
 from fl_tasks.contracts.errors import DataRejected
-from fl_tasks.data.examples import examples_sha256, freeze
-from fl_tasks.data.windows import FEATURES, Scale, Windows
-from tests.data.examples import config, series
+from fl_tasks.data.series import Series
+from fl_tasks.data.windows import Scale, Windows, calendar, latest_windows
+from tests.data.examples import START, config, series, steps
 
 NAN = np.nan
 PLAIN = Scale(0.0, 1.0)
 
 
-def cut(grid, settings_, part, scale=PLAIN):
+def cut(grid, settings_, part, scale=PLAIN, *, hold=False):
     """Make one part's examples."""
-    windows = Windows(grid, settings_)
-    count = windows.fit_count if part == "fit" else windows.test_count
-    x = np.empty((count, settings_.input_steps, FEATURES), dtype=np.float32)
-    y = np.empty((count, settings_.target_steps), dtype=np.float32)
-    (windows.fill_fit if part == "fit" else windows.fill_test)(x, y, scale)
+    windows = Windows(grid, settings_, hold_validation=hold)
+    x = np.empty((windows.count(part), settings_.input_steps, settings_.features), dtype=np.float32)
+    y = np.empty((windows.count(part), settings_.target_steps), dtype=np.float32)
+    windows.fill(part, x, y, scale)
     return x, y
 
 
-def expected(grid, settings_, part):
+def season_of(grid, settings_, scale=PLAIN):
+    windows = Windows(grid, settings_, hold_validation=False)
+    season = np.empty((windows.count("test"), settings_.target_steps), dtype=np.float32)
+    hour = np.empty(windows.count("test"), dtype=np.int8)
+    windows.fill_season(season, hour, scale)
+    return season, hour
+
+
+def expected(grid, settings_, part, *, hold=False):
     """The same by the plainest loops: an independent oracle."""
     inputs, targets = settings_.input_steps, settings_.target_steps
-    boundary = len(grid.times) * 8 // 10
+    length = len(grid.times)
+    test = range(length * 8 // 10, length)
+    validation = range(length * 7 // 10, test.start) if hold else range(0)
+    fit = range(validation.start if hold else test.start)
     found = []
     for name in range(grid.values.shape[1]):
-        for start in range(len(grid.times) - inputs - targets + 1):
+        for start in range(length - inputs - targets + 1):
             window = grid.values[start : start + inputs + targets, name]
-            inside = start + inputs + targets <= boundary if part == "fit" else start + inputs >= boundary
-            if inside and not np.isnan(window).any():
+            aims = range(start + inputs, start + inputs + targets)
+            inside = {
+                "fit": aims[-1] in fit,
+                "validation": aims[0] in validation and aims[-1] in validation,
+                "test": aims[0] in test,
+            }
+            if inside[part] and not np.isnan(window).any():
                 found.append(window)
     return np.array(found, dtype=np.float32).reshape(len(found), inputs + targets)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 80), st.integers(1, 3), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.05, 0.4]))
-def test_windows_are_those_of_the_plain_loops_in_the_same_order(length, names, seed, missing):
+@given(
+    st.integers(1, 80), st.integers(1, 3), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.05, 0.4]), st.booleans()
+)
+def test_windows_are_those_of_the_plain_loops_in_the_same_order(length, names, seed, missing, hold):
     draw = np.random.default_rng(seed)
     values = draw.uniform(1, 70, (length, names))
     values[draw.random((length, names)) < missing] = NAN
     grid, settings_ = series(range(length), values), config()
-    for part in ("fit", "test"):
-        x, y = cut(grid, settings_, part)
-        np.testing.assert_array_equal(np.concatenate([x[:, :, 0], y], axis=1), expected(grid, settings_, part))
+    for part in ("fit", "validation", "test"):
+        x, y = cut(grid, settings_, part, hold=hold)
+        found = np.concatenate([x[:, :, 0], y], axis=1)
+        np.testing.assert_array_equal(found, expected(grid, settings_, part, hold=hold))
 
 
-def test_the_boundary_is_eight_tenths_of_the_steps_for_every_length():
+def test_the_boundaries_are_seven_and_eight_tenths_of_the_steps_for_every_length():
     for length in range(1, 400):
-        assert Windows(series(range(length), np.ones(length)), config()).boundary == length * 8 // 10
+        windows = Windows(series(range(length), np.ones(length)), config(), hold_validation=True)
+        assert (windows.fit_end, windows.boundary) == (length * 7 // 10, length * 8 // 10)
 
 
 def test_targets_of_test_windows_all_lie_in_the_test_part_and_no_fit_window_reaches_into_it():
@@ -75,51 +93,116 @@ def test_time_of_day_is_sine_and_cosine_of_each_input_step():
     np.testing.assert_allclose(x[0, :, 1:], np.stack([np.sin(angle), np.cos(angle)], axis=1), atol=1e-6)
 
 
+def test_no_window_has_targets_on_both_sides_of_a_boundary_when_validation_is_held_back():
+    grid, settings_ = series(range(100), np.arange(100.0) + 1), config()
+    targets = {part: cut(grid, settings_, part, hold=True)[1] for part in ("fit", "validation", "test")}
+    spans = {part: (y.min(), y.max()) for part, y in targets.items()}
+    assert spans == {"fit": (5.0, 70.0), "validation": (71.0, 80.0), "test": (81.0, 100.0)}
+    assert cut(grid, settings_, "validation")[1].size == 0
+
+
+def test_the_week_is_a_cycle_that_begins_on_monday():
+    times = np.datetime64("2018-06-11T00:00", "us") + np.arange(0, 14 * 24, 6) * np.timedelta64(1, "h")  # a Monday
+    found = calendar(times, config(calendar=("day", "week")))
+    week = 2 * np.pi * np.arange(len(times)) / 28
+    day = 2 * np.pi * np.arange(len(times)) / 4
+    np.testing.assert_allclose(found, np.stack([np.sin(day), np.cos(day), np.sin(week), np.cos(week)], 1), atol=1e-6)
+    before = np.array(["1969-12-22T00:00", "1969-12-24T12:00"], dtype="datetime64[us]")  # before the epoch, too
+    np.testing.assert_allclose(
+        calendar(before, config(calendar=("week",))),
+        [[0, 1], [np.sin(2 * np.pi * 2.5 / 7), np.cos(2 * np.pi * 2.5 / 7)]],
+        atol=1e-6,
+    )
+    assert calendar(times, config(calendar=())).shape == (len(times), 0)
+
+
+def test_examples_are_as_wide_as_the_calendar_says():
+    grid = series(range(100), np.arange(100.0) + 1)
+    for cycles in ((), ("day",), ("day", "week")):
+        settings_ = config(calendar=cycles)
+        x, _ = cut(grid, settings_, "fit")
+        assert x.shape[2] == 1 + 2 * len(cycles)
+        np.testing.assert_array_equal(x[0, :, 1:], calendar(steps(0, 1, 2, 3), settings_))
+
+
+def test_the_seasonal_forecast_is_the_value_a_day_before_the_target():
+    grid, settings_ = series(range(1000), np.arange(1000.0)), config()
+    season, hour = season_of(grid, settings_)
+    _, y = cut(grid, settings_, "test")
+    np.testing.assert_array_equal(season, y - 288)
+    first = y[:, 0]  # a step's value is its number
+    np.testing.assert_array_equal(hour, first // 12 % 24)
+    assert hour.dtype == np.int8
+
+
+def test_where_the_day_before_is_missing_the_last_value_stands():
+    values = np.arange(1000.0)
+    values[520] = NAN
+    grid, settings_ = series(range(1000), values), config()
+    season, _ = season_of(grid, settings_, Scale(100.0, 2.0))
+    x, y = cut(grid, settings_, "test")
+    gone = y - 288 == 520
+    assert gone.sum() == 2  # as the first and as the second target
+    expected_ = np.where(gone, np.repeat(x[:, -1:, 0], 2, axis=1), y - 288)
+    np.testing.assert_allclose(season, (expected_ - 100.0) / 2.0, rtol=1e-6)
+    short, _ = season_of(series(range(200), np.arange(200.0)), settings_)  # a day before lies before the grid
+    np.testing.assert_array_equal(short, np.repeat(np.arange(159.0, 198.0)[:, None], 2, axis=1))
+
+
+def test_a_forecast_beyond_a_day_never_looks_at_what_was_not_known_yet():
+    settings_ = config(step_minutes=720, input_steps=2, horizons={"2d": 4})
+    grid = Series(START + np.arange(50) * np.timedelta64(12, "h"), ("s0",), np.arange(50.0)[:, None])
+    season, _ = season_of(grid, settings_)
+    x, _ = cut(grid, settings_, "test")
+    last = x[:, -1, 0]
+    np.testing.assert_array_equal(season - last[:, None], np.tile([-1.0, 0.0, -1.0, 0.0], (len(last), 1)))
+
+
+def test_a_step_that_does_not_divide_a_day_has_no_season():
+    settings_ = config(step_minutes=7)
+    grid = Series(START + np.arange(1000) * np.timedelta64(7, "m"), ("s0",), np.arange(1000.0)[:, None])
+    season, _ = season_of(grid, settings_)
+    x, _ = cut(grid, settings_, "test")
+    np.testing.assert_array_equal(season, np.repeat(x[:, -1:, 0], 2, axis=1))
+
+
+def test_the_latest_window_of_a_series_is_its_newest_whole_one_of_the_last_day():
+    values = np.arange(400.0)[:, None] + np.array([0.0, 1000.0, 2000.0, 3000.0])
+    values[398:, 1] = NAN  # ends earlier
+    values[396, 2] = NAN  # a gap inside the newest four
+    values[111:, 3] = NAN  # its newest value is 289 steps old: more than a day
+    grid, scale = series(range(400), values), Scale(10.0, 5.0)
+    found = latest_windows(grid, config(), scale)
+    assert found.names == ("s0", "s1", "s2")
+    np.testing.assert_array_equal(found.ends, steps(399, 397, 395))
+    for row, (index, end) in enumerate(((0, 399), (1, 397), (2, 395))):
+        np.testing.assert_allclose(found.x[row, :, 0] * 5 + 10, values[end - 3 : end + 1, index], rtol=1e-5)
+        np.testing.assert_array_equal(found.x[row, :, 1:], calendar(grid.times[end - 3 : end + 1], config()))
+    values[111, 3] = 3111.0
+    found = latest_windows(series(range(400), values), config(), scale)
+    assert (found.names[3], found.ends[3]) == ("s3", steps(111)[0])
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_grid_shorter_than_a_window_has_no_latest_one(length):
+    found = latest_windows(series(range(length), np.ones((length, 2))), config(), PLAIN)
+    assert found.x.shape == (0, 4, 3)
+    assert found.names == ()
+    assert found.ends.shape == (0,)
+
+
 def test_the_scale_is_that_of_the_fit_part_alone():
     values = np.concatenate([np.tile([40.0, 60.0], 40), np.full(20, 1e6)])
     values[3] = NAN
-    scale = Windows(series(range(100), values), config()).scale()
+    scale = Windows(series(range(100), values), config(), hold_validation=False).scale()
     known = values[:80][~np.isnan(values[:80])]
     assert scale == Scale(known.mean(), known.std())
+    held = Windows(series(range(100), values), config(), hold_validation=True).scale()
+    known = values[:70][~np.isnan(values[:70])]
+    assert held == Scale(known.mean(), known.std())
 
 
 @pytest.mark.parametrize("value", [NAN, 50.0])
 def test_values_that_cannot_be_scaled_are_rejected(value):
     with pytest.raises(DataRejected, match="cannot be scaled"):
-        Windows(series(range(50), np.full(50, value)), config()).scale()
-
-
-def frozen(folder, grid):
-    rows = RowCounts(rows_in=len(grid.times), rows_out=len(grid.times), quarantined=0, merged=0)
-    return freeze(folder, grid, Windows(grid, config()), config(), rows)
-
-
-def test_frozen_examples_are_z_scored_float32_and_the_same_bytes_each_time(tmp_path):
-    draw = np.random.default_rng(1)
-    grid = series(range(200), draw.uniform(1, 70, (200, 3)))
-    first = frozen(tmp_path, grid)
-    content = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert first == frozen(tmp_path, grid)
-    assert content == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert set(content) == {
-        folder(tmp_path) / name for folder in (fit_examples, held_back_examples) for name in ("x.npy", "y.npy")
-    } | {prepared_path(tmp_path)}
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in content)
-    x, y = (np.load(fit_examples(tmp_path) / name) for name in ("x.npy", "y.npy"))
-    assert (x.dtype, x.shape, y.dtype, y.shape) == (
-        np.dtype(np.float32),
-        (first.fit_windows, 4, 3),
-        np.dtype(np.float32),
-        (first.fit_windows, 2),
-    )
-    np.testing.assert_allclose(x[0, :, 0] * first.std + first.mean, grid.values[:4, 0], rtol=1e-5)
-    np.testing.assert_allclose(y[0] * first.std + first.mean, grid.values[4:6, 0], rtol=1e-5)
-    assert first.sha256 == examples_sha256(tmp_path)
-
-
-def test_the_record_changes_with_the_examples(tmp_path):
-    draw = np.random.default_rng(1)
-    values = draw.uniform(1, 70, (200, 1))
-    first = frozen(tmp_path / "a", series(range(200), values))
-    values[-1] += 1.0
-    assert first.sha256 != frozen(tmp_path / "b", series(range(200), values)).sha256
+        Windows(series(range(50), np.full(50, value)), config(), hold_validation=False).scale()

@@ -1,14 +1,11 @@
-"""ingest -> standardize -> validate of an agency: idempotent, nothing half-written, nothing told that may not be."""
+"""ingest -> anonymize -> standardize -> validate of an agency: idempotent, nothing half-written, nothing told."""
 
 from __future__ import annotations
 
 import datetime as dt
-import gzip
 import importlib.util
 import math
 import shutil
-from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -16,54 +13,45 @@ import pytest
 from fl_tasks.contracts.config import load_scenario
 from fl_tasks.contracts.data import (
     Prepared,
-    QualityReport,
     Standardized,
+    accepted_path,
+    data_docs_path,
+    deidentified_path,
     fit_examples,
     held_back_examples,
     prepared_path,
-    quality_path,
     quarantine_path,
     raw_path,
     standardized_path,
     standardized_record_path,
+    validation_examples,
 )
 from fl_tasks.contracts.errors import ConfigError, DataRejected, InputError, MissingInput
 from fl_tasks.contracts.paths import Home
-from fl_tasks.contracts.stage import StageSpec
+from fl_tasks.scenarios import traffic as cities
 from fl_tasks.scenarios import traffic_districts as traffic
+from fl_tasks.scenarios.hand_out import hand_out
 
 if importlib.util.find_spec("pyarrow") is None:
     pytest.skip("the data stages run in the Airflow environment", allow_module_level=True)
 
-from fl_tasks.stages import ingest, standardize, validate
-
-ROOT = Path(__file__).resolve().parents[2]
-FEDERATION = ROOT / "dags" / "federation"
-SHARED = ROOT.parent / "shared" / "data"
-ZONE = ZoneInfo("America/Los_Angeles")
-INTERVAL = (dt.datetime(2012, 3, 1, tzinfo=ZONE), dt.datetime(2012, 4, 1, tzinfo=ZONE))
-AGENCY = "district_northeast"
-STAGES = (("ingest", ingest.run), ("standardize", standardize.run), ("validate", validate.run))
-
-
-def spec_of(home, stage, agency=AGENCY, federation=FEDERATION, interval=INTERVAL):
-    return StageSpec(
-        stage=stage,
-        scenario="traffic_districts",
-        run_id="traffic_districts__test",
-        data_interval=interval,
-        home=home,
-        federation=federation,
-        agency=agency,
-    )
-
-
-def run_all(home, agency=AGENCY):
-    return [run(spec_of(home, stage, agency)) for stage, run in STAGES]
-
-
-def files_of(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+from fl_tasks.stages import anonymize, ingest, standardize, validate
+from tests.stages.data_stages import (
+    AGENCY,
+    FEDERATION,
+    INTERVAL,
+    JUNE,
+    SCENARIO,
+    STAGES,
+    ZONE,
+    csv_text,
+    deliver,
+    files_of,
+    quality_of,
+    row,
+    run_all,
+    spec_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,24 +61,8 @@ def generated():
 
 @pytest.fixture
 def home(tmp_path, generated):
-    traffic.hand_out({AGENCY: generated[AGENCY]}, Home(tmp_path), FEDERATION)
+    hand_out(SCENARIO, {AGENCY: generated[AGENCY]}, Home(tmp_path), FEDERATION)
     return tmp_path
-
-
-def deliver(home, text):
-    path = Home(home).agency(AGENCY) / "incoming" / "speed_5min.csv.gz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode()))
-
-
-def csv_text(rows):
-    return "timestamp," + ",".join(f"s{i}" for i in range(6)) + "\n" + "".join(rows)
-
-
-def row(step, *values):
-    time = dt.datetime(2012, 3, 1) + step * dt.timedelta(minutes=5)
-    cells = values or [50 + 10 * math.sin(step / 9 + i) for i in range(6)]
-    return f"{time}," + ",".join(f"{cell}" for cell in cells) + "\n"
 
 
 def test_generated_data_passes_and_leaves_examples_of_the_models_shape(home):
@@ -108,13 +80,11 @@ def test_generated_data_passes_and_leaves_examples_of_the_models_shape(home):
         assert x.dtype == y.dtype == np.float32
         assert np.isfinite(x).all()
         assert np.isfinite(y).all()
-    assert all(check.passed for check in _quality(folder).checks if check.severity == "critical")
-    assert results[2].digests == {"examples": prepared.sha256}
-    assert results[2].reason.startswith("warning: recency/")
-
-
-def _quality(folder):
-    return QualityReport.model_validate_json(quality_path(folder).read_bytes())
+    assert all(check.passed for check in quality_of(folder).checks if check.severity == "critical")
+    assert (prepared.unit, prepared.validation_windows) == ("mph", 0)
+    assert results[-1].digests == {"examples": prepared.sha256}
+    assert results[-1].reason.startswith("warning: recency/")
+    assert data_docs_path(folder).joinpath("index.html").is_file()
 
 
 def test_a_stage_run_again_leaves_the_same_bytes_and_the_same_result(home):
@@ -138,9 +108,11 @@ def test_a_source_corrected_after_a_refusal_is_read_again(home, generated):
     folder = spec_of(home, "ingest").folder
     assert not prepared_path(folder).exists()
     assert not fit_examples(folder).exists()
-    assert [check.name.split("/")[0] for check in _quality(folder).failed("critical")] == ["fit_windows"]
-    traffic.hand_out({AGENCY: generated[AGENCY]}, Home(home), FEDERATION)
-    assert run_all(home)[2].status == "done"
+    assert not accepted_path(Home(home).agency(AGENCY), SCENARIO).exists()
+    assert data_docs_path(folder).joinpath("index.html").is_file()
+    assert [check.name.split("/")[0] for check in quality_of(folder).failed("critical")] == ["fit_windows"]
+    hand_out(SCENARIO, {AGENCY: generated[AGENCY]}, Home(home), FEDERATION)
+    assert run_all(home)[-1].status == "done"
 
 
 def test_a_refused_file_leaves_nothing_half_written(home):
@@ -157,6 +129,7 @@ def test_rejected_rows_lie_in_quarantine_with_a_reason_and_add_up(home):
     rows = [row(step) for step in range(20)] + [row(3), row(21.5), row(22, 500, 500, 500, 500, 1, 1)]
     deliver(home, csv_text(rows))
     ingest.run(spec_of(home, "ingest"))
+    anonymize.run(spec_of(home, "anonymize"))
     result = standardize.run(spec_of(home, "standardize"))
     folder = spec_of(home, "standardize").folder
     table = parquet.ParquetFile(quarantine_path(folder)).read()
@@ -180,7 +153,7 @@ def test_results_and_logs_hold_no_value_and_no_path_of_the_machine(home, caplog)
 
 
 def test_each_stage_needs_the_one_before_it(home):
-    with pytest.raises(MissingInput, match=r"raw\.parquet"):
+    with pytest.raises(MissingInput, match=r"deidentified\.parquet"):
         standardize.run(spec_of(home, "standardize"))
     with pytest.raises(MissingInput, match=r"standardized\.parquet"):
         validate.run(spec_of(home, "validate"))
@@ -192,8 +165,10 @@ def test_an_agency_that_has_not_joined_is_told_so(home, tmp_path):
     shutil.copytree(FEDERATION, federation)
     path = federation / "agencies" / f"{AGENCY}.yaml"
     path.write_text(path.read_text().replace("traffic_districts:", "another:"))
-    with pytest.raises(ConfigError, match="'traffic_districts' is not there"):
-        ingest.run(spec_of(home, "ingest", federation=federation))
+    run_all(home)
+    for stage, run in (("ingest", ingest.run), ("standardize", standardize.run), ("validate", validate.run)):
+        with pytest.raises(ConfigError, match="'traffic_districts' is not there"):
+            run(spec_of(home, stage, federation=federation))
 
 
 def test_a_scenario_without_data_checks_is_a_configuration_error():
@@ -203,34 +178,92 @@ def test_a_scenario_without_data_checks_is_a_configuration_error():
 
 def test_only_rows_before_the_intervals_end_are_learned_from(home):
     interval = (INTERVAL[0], dt.datetime(2012, 3, 5, tzinfo=ZONE))
-    ingest.run(spec_of(home, "ingest", interval=interval))
-    standardize.run(spec_of(home, "standardize", interval=interval))
+    for stage, run in STAGES[:3]:
+        run(spec_of(home, stage, interval=interval))
     folder = spec_of(home, "ingest").folder
     from fl_tasks.data.series import read_series
 
-    for path in (raw_path(folder), standardized_path(folder)):
+    for path in (raw_path(folder), deidentified_path(folder), standardized_path(folder)):
         assert read_series(path).times.max() == np.datetime64("2012-03-04T23:55")
 
 
-@pytest.mark.skipif(not (SHARED / "traffic").is_dir(), reason="the real data (../shared/data/traffic) is not here")
-def test_persistence_on_the_real_data_is_the_reference_figure(tmp_path):
-    """RMSE 5.543 and MAE 3.156 mph are over the windows that lie wholly in the last 20 %, all but the last one.
+def test_raw_rows_are_not_read_any_more_once_they_are_deidentified(home):
+    """standardize sees deidentified.parquet alone: what anonymize took away cannot come back."""
+    for stage, run in STAGES[:2]:
+        run(spec_of(home, stage))
+    raw_path(spec_of(home, "ingest").folder).unlink()
+    assert standardize.run(spec_of(home, "standardize")).status == "done"
 
-    Ours also count the windows whose inputs reach back before the test part: 402 a sensor, not 389.
+
+def test_with_early_stop_a_run_holds_validation_back(home, tmp_path):
+    federation = tmp_path / "federation"
+    shutil.copytree(FEDERATION, federation)
+    path = federation / "scenarios" / f"{SCENARIO}.yaml"
+    path.write_text(
+        path.read_text().replace("  spare: 2", "  spare: 2\n  early_stop: {patience: 2, min_improvement: 0.0}")
+    )
+    result = run_all(home, federation=federation)[-1]
+    folder = spec_of(home, "validate").folder
+    prepared = Prepared.model_validate_json(prepared_path(folder).read_bytes())
+    counts = [len(np.load(part(folder) / "y.npy")) for part in (fit_examples, validation_examples, held_back_examples)]
+    assert counts == [prepared.fit_windows, prepared.validation_windows, prepared.test_windows]
+    assert min(counts) > 1000
+    assert f"runs/{SCENARIO}__test/examples/validation" in {reference.name for reference in result.outputs}
+
+
+@pytest.fixture(scope="module")
+def real_cities(tmp_path_factory, shared_data):
+    home = tmp_path_factory.mktemp("cities")
+    hand_out("traffic", cities.split_real(shared_data), Home(home), FEDERATION)
+    return home
+
+
+@pytest.mark.parametrize(
+    ("agency", "series", "unit"),
+    [
+        ("los_angeles", 207, "mph"),
+        ("california_pems", 1, "vehicles/h"),
+        ("minneapolis_i94", 1, "vehicles/h"),
+        ("new_york", 30, "trips/h"),
+    ],
+)
+def test_june_2018_of_every_real_city_passes_and_its_windows_have_both_cycles(real_cities, agency, series, unit):
+    more = {"scenario": "traffic", "interval": JUNE}
+    run_all(real_cities, agency, **more)
+    folder = spec_of(real_cities, "validate", agency, **more).folder
+    prepared = Prepared.model_validate_json(prepared_path(folder).read_bytes())
+    assert (prepared.series, prepared.unit) == (series, unit)
+    for part in (fit_examples, validation_examples, held_back_examples):
+        x, y = np.load(part(folder) / "x.npy"), np.load(part(folder) / "y.npy")
+        assert x.shape[1:] == (24, 5)
+        assert y.shape[1:] == (3,)
+        assert len(x) >= 20
+        assert np.isfinite(x).all()
+
+
+@pytest.mark.parametrize(("horizon", "steps", "rmse", "mae"), [("15min", 3, 5.543, 3.156), ("60min", 12, 8.456, 4.433)])
+def test_persistence_on_the_real_data_is_the_reference_figure(tmp_path, shared_data, horizon, steps, rmse, mae):
+    """The figures cited are over the windows that lie wholly in the last 20 %, all but the last one.
+
+    Ours also count the windows whose inputs reach back before the test part: at 15 min 402 a sensor, not 389.
     """
-    traffic.hand_out(traffic.split_real(SHARED), Home(tmp_path), FEDERATION)
+    federation = tmp_path / "federation"
+    shutil.copytree(FEDERATION, federation)
+    path = federation / "scenarios" / f"{SCENARIO}.yaml"
+    path.write_text(path.read_text().replace("{15min: 3, 30min: 6, 60min: 12}", f"{{{horizon}: {steps}}}"))
+    hand_out(SCENARIO, traffic.split_real(shared_data), Home(tmp_path), federation)
     ours, reference = [], []
     for agency in traffic.DISTRICTS:
-        run_all(tmp_path, agency)
+        run_all(tmp_path, agency, federation=federation)
         folder = spec_of(tmp_path, "validate", agency).folder
         prepared = Prepared.model_validate_json(prepared_path(folder).read_bytes())
         x, y = (np.load(held_back_examples(folder) / name) for name in ("x.npy", "y.npy"))
-        forecast = traffic.persistence(x, 3)
-        ours.append(traffic.metrics(y, forecast, {"15min": 3}, prepared.std)["15min"])
-        sensors = (prepared.series, -1, 3)
-        y, forecast = (part.reshape(sensors)[:, 12:-1].reshape(-1, 3) for part in (y, forecast))
-        reference.append(traffic.metrics(y, forecast, {"15min": 3}, prepared.std)["15min"])
+        forecast = traffic.persistence(x, steps)
+        ours.append(traffic.metrics(y, forecast, {horizon: steps}, prepared.std)[horizon])
+        sensors = (prepared.series, -1, steps)
+        y, forecast = (part.reshape(sensors)[:, 12:-1].reshape(-1, steps) for part in (y, forecast))
+        reference.append(traffic.metrics(y, forecast, {horizon: steps}, prepared.std)[horizon])
     overall, cited = traffic.pool(ours), traffic.pool(reference)
-    assert (cited.n, overall.n) == (207 * 389 * 3, 207 * 402 * 3)
-    assert (round(cited.rmse, 3), round(cited.mae, 3)) == (5.543, 3.156)
-    assert (round(overall.rmse, 3), round(overall.mae, 3)) == (5.527, 3.141)
+    assert (cited.n, overall.n) == (207 * (392 - steps) * steps, 207 * (405 - steps) * steps)
+    assert (round(cited.rmse, 3), round(cited.mae, 3)) == (rmse, mae)
+    assert abs(overall.rmse - rmse) < 0.05
