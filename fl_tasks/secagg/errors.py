@@ -119,3 +119,11 @@ class JournalBusy(ProtocolError):
     """Another process holds the journal; Airflow may start a retry while the first attempt lives."""
 
     retryable: ClassVar[bool] = True
+
+
+class ChampionChainBroken(ProtocolError):
+    """The champion's records are torn, skipped, re-ordered, of another scenario, or contradict each other."""
+
+
+class ChampionRolledBack(ProtocolError):
+    """Somebody shows an older or another chain of champions than this agency has already used."""
