@@ -62,10 +62,11 @@ def run(job: Job) -> JobResult:
     started = time.monotonic()
     # Here, so that a wrong job file is refused at once and not after ten seconds of imports.
     from fl_tasks.learning import client, predict, server  # noqa: PLC0415
-    from fl_tasks.learning.examples import open_examples  # noqa: PLC0415
+    from fl_tasks.learning.examples import open_examples, open_inputs  # noqa: PLC0415
 
     imported = time.monotonic()
     examples, loss = 0, 0.0
+    validation_loss: float | None = None
     match job:
         case InitJob():
             weights, state = server.initial(job.model)
@@ -73,6 +74,10 @@ def run(job: Job) -> JobResult:
             save_tensors(job.state_out, state)
         case TrainJob():
             weights = _load(job.weights)
+            if job.validation_examples is not None:
+                validation_loss = predict.mean_loss(
+                    job.model, weights, open_examples(job.validation_examples, job.model)
+                )
             update = client.LocalTraining(job.model).run(
                 weights,
                 open_examples(job.examples, job.model),
@@ -86,25 +91,25 @@ def run(job: Job) -> JobResult:
             save_tensors(job.weights_out, weights)
             save_tensors(job.state_out, state)
         case PredictJob():
-            weights = _load(job.weights)
-            test = open_examples(job.test_examples, job.model)
-            alone = predict.local_only(
-                job.model,
-                _load(job.initial_weights),
-                open_examples(job.fit_examples, job.model),
-                epochs=job.local_epochs,
-                seed=job.shuffle_seed,
-            )
-            predictions: Tensors = {
-                "federated": predict.predict(job.model, weights, test),
-                "local_only": predict.predict(job.model, alone, test),
-            }
+            models = {name: _load(path) for name, path in job.weights.items()}
+            weights = next(iter(models.values()))
+            if job.local_only is not None:
+                models["local_only"] = predict.local_only(
+                    job.model,
+                    _load(job.local_only.initial_weights),
+                    open_examples(job.local_only.examples, job.model),
+                    epochs=job.local_only.epochs,
+                    seed=job.local_only.shuffle_seed,
+                )
+            x = open_inputs(job.examples, job.model)
+            predictions: Tensors = {name: predict.predict(job.model, model, x) for name, model in models.items()}
             save_tensors(job.predictions_out, predictions)
         case _:
             assert_never(job)
     return JobResult(
         examples=examples,
         loss=loss,
+        validation_loss=validation_loss,
         parameters=sum(int(array.size) for array in weights.values()),
         seconds_import=imported - started,
         seconds_work=time.monotonic() - imported,

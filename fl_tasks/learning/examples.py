@@ -39,6 +39,11 @@ def open_examples(folder: Path, spec: ModelSpec) -> Examples:
     return Examples(x, y)
 
 
+def open_inputs(folder: Path, spec: ModelSpec) -> NDArray[np.float32]:
+    """Map x.npy of a folder into memory, shape (n, *input_shape), without targets; raises as open_examples."""
+    return _map(folder / "x.npy", spec.input_shape)
+
+
 def _map(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
         array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)

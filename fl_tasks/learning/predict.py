@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_tasks import scenarios
 from fl_tasks.contracts.errors import LearningFailed
 from fl_tasks.contracts.jobs import ModelSpec
 from fl_tasks.contracts.tensors import Tensors
@@ -34,8 +37,30 @@ def local_only(spec: ModelSpec, initial_weights: Tensors, fit: Examples, *, epoc
     return training.trained(initial_weights, training.run(initial_weights, fit, epochs=epochs, seed=seed))
 
 
-def predict(spec: ModelSpec, weights: Tensors, test: Examples) -> NDArray[np.float32]:
-    """Return a model's predictions for test.x, shape (n, *output_shape), in the scale of y.
+def mean_loss(spec: ModelSpec, weights: Tensors, examples: Examples) -> float:
+    """Return the scenario's loss of a model, mean over examples that it was not trained on.
+
+    Raises:
+        MalformedTensors: If the weights are not the model's.
+        LearningFailed: If the loss is not finite.
+    """
+    loss = scenarios.load(spec.scenario).loss()
+    predictions = predict(spec, weights, examples.x)
+    # In parts, as the predictions are: the mean of the parts by their sizes is the mean of all.
+    total = 0.0
+    for start in range(0, len(examples), _BATCH):
+        y = examples.y[start : start + _BATCH]
+        total += float(loss(tf.constant(y), tf.constant(predictions[start : start + _BATCH]))) * len(y)
+    mean = total / len(examples)
+    if not math.isfinite(mean):
+        raise LearningFailed(
+            f"scenario {spec.scenario}: the validation loss is not finite; check the validation examples"
+        )
+    return mean
+
+
+def predict(spec: ModelSpec, weights: Tensors, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a model's predictions for x, shape (n, *output_shape), in the scale of y.
 
     Raises:
         MalformedTensors: If the weights are not the model's.
@@ -50,11 +75,11 @@ def predict(spec: ModelSpec, weights: Tensors, test: Examples) -> NDArray[np.flo
         lambda x: keras_model(x, training=False),
         input_signature=[tf.TensorSpec((None, *spec.input_shape), tf.float32)],
     )
-    parts = [forward(tf.constant(test.x[start : start + _BATCH])).numpy() for start in range(0, len(test), _BATCH)]
+    parts = [forward(tf.constant(x[start : start + _BATCH])).numpy() for start in range(0, len(x), _BATCH)]
     result: NDArray[np.float32] = np.concatenate(parts)
     if not np.isfinite(result).all():
         raise LearningFailed(
             f"scenario {spec.scenario}: {int((~np.isfinite(result)).sum())} predictions are not finite; "
-            "check the test examples for values that are not finite"
+            "check the examples for values that are not finite"
         )
     return result

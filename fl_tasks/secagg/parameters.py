@@ -9,8 +9,9 @@ from fl_tasks.contracts.config import SecAggConfig
 from fl_tasks.contracts.errors import ConfigError
 
 HALF_RING = 2**31
-# Slots appended to every update before masking: 1 a sender, its examples, whether it was clipped, its loss.
-SLOTS = ("members", "examples", "clipped", "loss")
+# Slots appended to every update before masking: 1 a sender, its weight in examples, whether it was clipped, its
+# training loss, and the loss of the round's model on its validation part (0 where the scenario has none).
+SLOTS = ("members", "examples", "clipped", "loss", "validation_loss")
 
 
 def default_threshold(n: int) -> int:

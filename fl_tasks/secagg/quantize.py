@@ -25,10 +25,16 @@ class OpenedSum:
     examples: int
     clipped: int
     mean_loss: float
+    mean_validation_loss: float
 
 
 def encode_update(
-    delta: NDArray[np.float64], examples: int, loss: float, n: int, config: SecAggConfig, rounding_key: bytes
+    delta: NDArray[np.float64],
+    examples: int,
+    losses: tuple[float, float],
+    n: int,
+    config: SecAggConfig,
+    rounding_key: bytes,
 ) -> Ring:
     """Turn one agency's model delta into ring elements.
 
@@ -37,23 +43,23 @@ def encode_update(
 
     Args:
         delta: Shape (d,), initial minus trained weights.
-        examples: Training examples, 1..w_max * n_ref.
-        loss: Mean training loss; what exceeds max_loss counts as max_loss.
+        examples: The agency's weight in training examples, 1..w_max * n_ref.
+        losses: Mean training loss and mean validation loss; what exceeds max_loss counts as max_loss.
         n: Agencies of the roster.
         config: The roster's parameters.
         rounding_key: 32 bytes; decides the rounding, so that the same input gives the same bytes.
 
     Returns:
-        Shape (d + 4,): the delta, then members, examples, clipped, loss.
+        Shape (d + 5,): the delta, then members, examples, clipped, loss, validation loss.
 
     Raises:
-        NotFinite: If the delta or the loss holds NaN or infinity.
+        NotFinite: If the delta or a loss holds NaN or infinity.
         WeightTooLarge: If examples exceed w_max * n_ref.
         RingOverflow: If a value exceeds its bound after clipping; cannot happen, and is checked.
     """
-    if not np.isfinite(delta).all() or not np.isfinite(loss) or loss < 0:
+    if not np.isfinite(delta).all() or not np.isfinite(losses).all() or min(losses) < 0:
         raise NotFinite(
-            "the model delta or its loss holds NaN, infinity or a negative loss: training diverged; "
+            "the model delta or a loss of it holds NaN, infinity or a negative loss: training diverged; "
             "lower the client learning rate"
         )
     most = largest_weight(n, config)
@@ -66,11 +72,11 @@ def encode_update(
     clipped = norm > config.clip
     weight = examples / config.n_ref
     factor = weight * (config.clip / norm * _SHRINK if clipped else 1.0)
-    # The delta and the loss draw from one stream, so that no two values share a rounding word.
-    draws = keystream(rounding_key, delta.size + 1)
-    quantized = _round(delta * factor, draws[:-1], delta_encoding(n, config))
-    loss_word = _round(np.array([min(loss, config.max_loss) * weight]), draws[-1:], loss_encoding(n, config))
-    slots = np.array([1, examples, int(clipped), loss_word[0]], dtype=np.int64)
+    # The delta and the losses draw from one stream, so that no two values share a rounding word.
+    draws = keystream(rounding_key, delta.size + len(losses))
+    quantized = _round(delta * factor, draws[: delta.size], delta_encoding(n, config))
+    loss_words = _round(np.minimum(losses, config.max_loss) * weight, draws[delta.size :], loss_encoding(n, config))
+    slots = np.array([1, examples, int(clipped), *loss_words], dtype=np.int64)
     return np.concatenate([quantized, slots]).astype(np.uint32)
 
 
@@ -78,7 +84,7 @@ def decode_sum(total: Ring, survivors: int, n: int, config: SecAggConfig) -> Ope
     """Read the unmasked sum of a round.
 
     Args:
-        total: Shape (d + 4,), the sum modulo 2^32 of encode_update's results over the survivors.
+        total: Shape (d + 5,), the sum modulo 2^32 of encode_update's results over the survivors.
         survivors: Size of the survivor set.
         n: Agencies of the roster.
         config: The roster's parameters.
@@ -89,19 +95,21 @@ def decode_sum(total: Ring, survivors: int, n: int, config: SecAggConfig) -> Ope
     if total.ndim != 1 or total.size <= len(SLOTS):
         raise MalformedMessage(f"a sum of shape {total.shape} has no room for a model and {len(SLOTS)} slots")
     values = signed_sum(total)
-    members, examples, clipped, loss = (int(value) for value in values[-len(SLOTS) :])
+    members, examples, clipped, loss, validation_loss = (int(value) for value in values[-len(SLOTS) :])
     if members != survivors or examples < members or not 0 <= clipped <= members:
         raise CountMismatch(
             f"the opened sum counts {members} members, the manifest has {survivors}: an update or a "
             "mask was altered; the round's model is not used"
         )
     weight = examples / config.n_ref
+    loss_steps = loss_encoding(n, config).scale * weight
     return OpenedSum(
         mean_delta=values[: -len(SLOTS)] / (delta_encoding(n, config).scale * weight),
         members=members,
         examples=examples,
         clipped=clipped,
-        mean_loss=loss / (loss_encoding(n, config).scale * weight),
+        mean_loss=loss / loss_steps,
+        mean_validation_loss=validation_loss / loss_steps,
     )
 
 

@@ -83,6 +83,7 @@ def _aggregate(desk: Desk) -> tuple[RoundRecord, str]:
         round=round_,
         survivors=desk.agency_names(survivors),
         loss=opened.mean_loss,
+        validation_loss=None if desk.config.rounds.early_stop is None else opened.mean_validation_loss,
         clipped=opened.clipped,
         examples=opened.examples,
         seconds=round(seconds_since_start(spec, round_), 3),

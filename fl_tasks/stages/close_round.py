@@ -7,32 +7,39 @@ from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.secagg import names
 from fl_tasks.stages.aggregate import newest_round
 from fl_tasks.stages.context import exchange_refs, open_desk
-from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_record, load_state, publish
+from fl_tasks.stages.early_stop import stopped_at
+from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_records, load_state, publish
 
 
 def run(spec: StageSpec) -> StageResult:
-    """Publish the newest model; `finished` once the wanted number of rounds is aggregated.
+    """Publish the newest model; `finished` once the wanted rounds are aggregated, or early stop says so.
 
     Raises:
         QuorumMissing: If more rounds were burnt than the scenario spares.
     """
     desk = open_desk(spec)
     round_ = desk.round
-    aggregated = sum(load_record(spec, r) is not None for r in range(1, round_ + 1))
+    records = load_records(spec, round_)
+    aggregated = len(records)
     burnt = round_ - aggregated
     if burnt > desk.config.rounds.spare:
         raise QuorumMissing(
             f"{burnt} rounds are burnt, the scenario spares {desk.config.rounds.spare}: see in the report which "
             "agencies were lost and why, then start a new run"
         )
-    finished = aggregated >= desk.cohort.rounds
+    stopped = stopped_at(records, desk.config.rounds.early_stop)
+    complete = aggregated >= desk.cohort.rounds
+    finished = complete or stopped is not None
+    newest = newest_round(desk, round_ + 1)
+    chosen = newest if complete or stopped is None else stopped
     names_out = (FINAL_MODEL, FINAL_WEIGHTS) if finished else (names.model(round_ + 1), names.weights(round_ + 1))
-    model, _ = load_state(spec, newest_round(desk, round_ + 1))
+    model, _ = load_state(spec, chosen)
     publish(spec, desk.exchange, desk.setting.session, round_ + 1, model, names_out)
+    early = f"; early stop with the model of round {chosen}" if finished and not complete else ""
     return StageResult(
         stage="close_round",
         status="done",
         finished=finished,
-        reason=f"{aggregated} of {desk.cohort.rounds} rounds aggregated, {burnt} burnt",
+        reason=f"{aggregated} of {desk.cohort.rounds} rounds aggregated, {burnt} burnt{early}",
         outputs=exchange_refs(*names_out),
     )

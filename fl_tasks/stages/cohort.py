@@ -15,6 +15,7 @@ from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.contracts.tensors import Tensors, flatten, load_tensors, tensors_sha256
 from fl_tasks.secagg import names
 from fl_tasks.secagg.records import sign_record
+from fl_tasks.stages.champions import as_of, own_chain, same_shapes
 from fl_tasks.stages.checks import read_checks
 from fl_tasks.stages.context import (
     config_sha256,
@@ -36,13 +37,15 @@ SESSION_DAYS = 7
 
 
 def run(spec: StageSpec) -> StageResult:
-    """Open the session; a second call gives the same one.
+    """Open the session; a second call gives the same one. A dry run only says what would be used.
 
     Raises:
         QuorumMissing: If fewer than t agencies passed their checks.
         ConfigError: If the scenario's configuration does not fit the approved roster.
     """
     exchange = exchange_of(spec)
+    if spec.dry_run:
+        return _dry_run(spec)
     if exchange.find(names.COHORT) is None:
         _open_session(spec)
     cohort = open_desk(spec).cohort
@@ -57,16 +60,46 @@ def run(spec: StageSpec) -> StageResult:
     )
 
 
+def _dry_run(spec: StageSpec) -> StageResult:
+    """Say who would take part, on what; nothing is signed, sent or kept of it."""
+    config = load_scenario(spec.federation, spec.scenario)
+    roster = load_roster(spec.places.coordinator, spec.scenario)
+    _check_fit(config, roster)
+    passed, excluded = _invited(spec, roster)
+    champion = _champion(spec, config)
+    left_out = "".join(f"; left out: {agency}: {reason}" for agency, reason in excluded.items())
+    enough = "enough" if len(passed) >= roster.t else "too few"
+    return StageResult(
+        stage="cohort",
+        status="done",
+        finished=True,
+        members=passed,
+        reason=(
+            f"dry run: {len(passed)} agencies would take part, {roster.t} are needed ({enough}); up to "
+            f"{_rounds(spec, config)} rounds; compared with {'the champion' if champion else 'persistence'}{left_out}"
+        )[:500],
+        digests={"config": config_sha256(config), "roster": roster.sha256.hex()},
+    )
+
+
+def _invited(spec: StageSpec, roster: Roster) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the agencies that passed their checks and approved the roster, and why the others are left out."""
+    verdicts = read_checks(exchange_of(spec), roster, spec.run_id, spec.agencies or roster.names)
+    approved = approvals(spec.places, roster)
+    waiting = {agency: "has not approved the roster" for agency in verdicts.passed if agency not in approved}
+    return tuple(agency for agency in verdicts.passed if agency in approved), verdicts.excluded | waiting
+
+
+def _rounds(spec: StageSpec, config: ScenarioConfig) -> int:
+    return min(spec.rounds or config.rounds.wanted, config.rounds.wanted)
+
+
 def _open_session(spec: StageSpec) -> None:
     config = load_scenario(spec.federation, spec.scenario)
     roster = load_roster(spec.places.coordinator, spec.scenario)
     _check_fit(config, roster)
     exchange = exchange_of(spec)
-    verdicts = read_checks(exchange, roster, spec.run_id, spec.agencies or roster.names)
-    approved = approvals(spec.places, roster)
-    waiting = {agency: "has not approved the roster" for agency in verdicts.passed if agency not in approved}
-    passed = tuple(agency for agency in verdicts.passed if agency in approved)
-    excluded = verdicts.excluded | waiting
+    passed, excluded = _invited(spec, roster)
     if len(passed) < roster.t:
         reasons = "; ".join(f"{agency}: {reason}" for agency, reason in excluded.items())
         raise QuorumMissing(
@@ -85,12 +118,21 @@ def _open_session(spec: StageSpec) -> None:
         excluded=excluded,
         roster_sha256=roster.sha256.hex(),
         config_sha256=config_sha256(config),
-        rounds=min(spec.rounds or config.rounds.wanted, config.rounds.wanted),
+        rounds=_rounds(spec, config),
         parameters=flatten(model).size,
         model_sha256=tensors_sha256(model).hex(),
+        champion_sha256=_champion(spec, config),
         not_after=dt.datetime.now(dt.UTC) + dt.timedelta(days=SESSION_DAYS),
     )
     exchange.put(names.COHORT, sign_record(load_key(protocol_key_path(spec.places.coordinator)), "cohort", body))
+
+
+def _champion(spec: StageSpec, config: ScenarioConfig) -> str | None:
+    """The champion as of this interval, if its weights fit the network that is trained now."""
+    champion = as_of(own_chain(spec), spec.data_interval[1])
+    if champion is None or not same_shapes(champion.model, model_spec(config)):
+        return None
+    return champion.model_sha256
 
 
 def _check_fit(config: ScenarioConfig, roster: Roster) -> None:

@@ -1,29 +1,37 @@
-"""evaluate: an agency judges the final model on its held-back data, beside its own and the naive forecast."""
+"""evaluate: an agency judges the final model on its held-back data, beside its own, the champion's and naive ones."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
 from fl_tasks.contracts.base import write_atomic
+from fl_tasks.contracts.config import Policy, load_yaml
 from fl_tasks.contracts.data import Prepared, fit_examples, held_back_examples, prepared_path
 from fl_tasks.contracts.errors import MissingInput
-from fl_tasks.contracts.jobs import PredictJob
+from fl_tasks.contracts.jobs import LocalOnly, PredictJob
 from fl_tasks.contracts.report import Evaluation, EvaluationBody
 from fl_tasks.contracts.stage import StageResult, StageSpec
-from fl_tasks.contracts.tensors import load_tensors, tensors_from_bytes, tensors_sha256
+from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors, tensors_from_bytes, tensors_sha256
 from fl_tasks.scenarios import load
 from fl_tasks.secagg import names
 from fl_tasks.secagg.errors import ModelMismatch
 from fl_tasks.secagg.records import sign_record
-from fl_tasks.stages.context import Desk, StageSkipped, exchange_refs, open_desk, training_seed
+from fl_tasks.stages.champions import champions_exchange, load_champion, own_chain
+from fl_tasks.stages.context import Desk, StageSkipped, exchange_refs, folder_of, open_desk, training_seed
 from fl_tasks.stages.learning_process import run_job
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, model_spec
 
 
 def run(spec: StageSpec) -> StageResult:
-    """Sign and post the errors of the federated, the local-only and the persistence forecast.
+    """Sign and post the errors of the federated, the local-only, the champion's and the naive forecasts.
 
     Predictions are deleted once they are judged.
+
+    Raises:
+        MissingInput: If there is no final model or no prepared data.
+        ModelMismatch: If a model is not the one of its signed hash.
     """
     desk = open_desk(spec)
     agency = str(spec.agency)
@@ -33,54 +41,92 @@ def run(spec: StageSpec) -> StageResult:
         raise MissingInput("there is no final model: the rounds did not end")
     name = f"evaluation/{agency}"
     if desk.exchange.find(name) is None:
-        model_sha256 = _final_model(desk)
-        body = EvaluationBody(run_id=spec.run_id, agency=agency, model_sha256=model_sha256, evaluation=_evaluate(desk))
-        desk.exchange.put(name, sign_record(desk.signing_key(), "evaluation", body))
+        desk.exchange.put(name, sign_record(desk.signing_key(), "evaluation", _judge(desk, agency)))
     return StageResult(
         stage="evaluate", status="done", inputs=exchange_refs(FINAL_WEIGHTS), outputs=exchange_refs(name)
     )
 
 
-def _final_model(desk: Desk) -> str:
+def _judge(desk: Desk, agency: str) -> EvaluationBody:
+    spec, config = desk.spec, desk.config
+    weights, sha256 = _final_model(desk)
+    scenario = load(spec.scenario)
+    prepared = Prepared.model_validate_json(prepared_path(spec.folder).read_bytes())
+    test = held_back_examples(spec.folder)
+    x, y, season, hours = (
+        np.load(test / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in ("x", "y", "season", "hour")
+    )
+    forecasts = {
+        **_predict(desk, test, weights),
+        "persistence": scenario.persistence(x, config.data.target_steps),
+        "seasonal_naive": season,
+    }
+    profile = ()
+    if load_yaml(folder_of(spec) / "policy.yaml", Policy).share_profile:
+        profile = scenario.profile(y, forecasts["federated"], hours, config.data.target_steps)
+    return EvaluationBody(
+        run_id=spec.run_id,
+        agency=agency,
+        model_sha256=sha256,
+        champion_sha256=desk.cohort.champion_sha256,
+        unit=prepared.unit,
+        evaluation=Evaluation(
+            **{
+                name: scenario.metrics(y, forecast, config.data.horizons, prepared.std)
+                for name, forecast in forecasts.items()
+            }
+        ),
+        profile=profile,
+    )
+
+
+def _final_model(desk: Desk) -> tuple[Tensors, str]:
     """Fetch the final model, and hold it against its signed hash."""
     weights = tensors_from_bytes(desk.exchange.get(FINAL_WEIGHTS), source=FINAL_WEIGHTS)
     sha256 = tensors_sha256(weights).hex()
-    last = max(r for r in range(1, desk.roster.r_max + 1) if desk.exchange.find(names.manifest(r)) is not None)
-    if desk.model_sha256(FINAL_MODEL, last + 1) != sha256:
+    if desk.model_sha256(FINAL_MODEL, _last_verdict(desk) + 1) != sha256:
         raise ModelMismatch(f"{FINAL_WEIGHTS} is not the model of the signed hash; it was altered")
-    return sha256
+    return weights, sha256
 
 
-def _evaluate(desk: Desk) -> Evaluation:
+def _last_verdict(desk: Desk) -> int:
+    """The last round that has a manifest: rounds end with an aggregated one."""
+    return max(r for r in range(1, desk.roster.r_max + 1) if desk.exchange.find(names.manifest(r)) is not None)
+
+
+def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
+    """Return the predictions of the final model, the champion's and of one trained here alone, on the test examples."""
     spec, config = desk.spec, desk.config
-    folder = spec.folder
-    work = folder / "jobs" / "evaluate"
-    write_atomic(work / "weights.npz", desk.exchange.get(FINAL_WEIGHTS))
+    work = spec.folder / "jobs" / "evaluate"
+    models = {"federated": weights}
+    if desk.cohort.champion_sha256 is not None:
+        models["champion"] = _champion(desk, desk.cohort.champion_sha256)
+    for name, model in models.items():
+        save_tensors(work / f"{name}.npz", model)
     write_atomic(work / "initial.npz", desk.exchange.get(names.weights(1)))
-    seed = training_seed(spec, "local-only")
+    rounds = sum(desk.exchange.find(names.manifest(r)) is not None for r in range(1, desk.roster.r_max + 1))
     job = PredictJob(
         model=model_spec(config),
-        weights=work / "weights.npz",
-        initial_weights=work / "initial.npz",
-        fit_examples=fit_examples(folder),
-        test_examples=held_back_examples(folder),
-        local_epochs=desk.cohort.rounds * config.learning.local_epochs,
-        shuffle_seed=int.from_bytes(seed[:8], "big") >> 1,
+        weights={name: work / f"{name}.npz" for name in models},
+        local_only=LocalOnly(
+            initial_weights=work / "initial.npz",
+            examples=fit_examples(spec.folder),
+            epochs=rounds * config.learning.local_epochs,
+            shuffle_seed=int.from_bytes(training_seed(spec, "local-only")[:8], "big") >> 1,
+        ),
+        examples=test,
         predictions_out=work / "predictions.npz",
     )
     try:
         run_job(job, work / "job.json")
-        predictions = load_tensors(job.predictions_out)
+        return load_tensors(job.predictions_out)
     finally:
         job.predictions_out.unlink(missing_ok=True)
-    scenario = load(spec.scenario)
-    prepared = Prepared.model_validate_json(prepared_path(folder).read_bytes())
-    x = np.load(job.test_examples / "x.npy", mmap_mode="r")
-    y = np.load(job.test_examples / "y.npy", mmap_mode="r")
-    forecasts = {**predictions, "persistence": scenario.persistence(x, config.data.target_steps)}
-    return Evaluation(
-        **{
-            name: scenario.metrics(y, forecast, config.data.horizons, prepared.std)
-            for name, forecast in forecasts.items()
-        }
-    )
+
+
+def _champion(desk: Desk, sha256: str) -> Tensors:
+    """Fetch the champion that the signed cohort names, out of the signed chain."""
+    for body in own_chain(desk.spec):
+        if body.model_sha256 == sha256:
+            return load_champion(champions_exchange(desk.spec), body)
+    raise ModelMismatch(f"the cohort names champion {sha256}, which no signed record of the registry holds")

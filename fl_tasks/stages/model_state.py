@@ -71,6 +71,12 @@ def load_record(spec: StageSpec, round_: int) -> RoundRecord | None:
     return RoundRecord.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
+def load_records(spec: StageSpec, last: int) -> list[RoundRecord]:
+    """Read the commit records of the aggregated rounds up to one, in order."""
+    found = (load_record(spec, round_) for round_ in range(1, last + 1))
+    return [record for record in found if record is not None]
+
+
 def publish(
     spec: StageSpec, exchange: FolderExchange, session: bytes, round_: int, model: Tensors, names: tuple[str, str]
 ) -> None:

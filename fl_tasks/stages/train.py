@@ -6,7 +6,7 @@ import logging
 import time
 
 from fl_tasks.contracts.base import sha256_hex, write_atomic
-from fl_tasks.contracts.data import Prepared, fit_examples, prepared_path
+from fl_tasks.contracts.data import Prepared, fit_examples, prepared_path, validation_examples
 from fl_tasks.contracts.errors import LearningFailed, MissingInput
 from fl_tasks.contracts.jobs import TrainJob
 from fl_tasks.contracts.stage import StageResult, StageSpec
@@ -66,6 +66,7 @@ def _make_update(desk: Desk, model: bytes) -> Ring:
         raise ModelMismatch(f"round {round_}: {name} is not the model of the signed hash; it was altered")
     _check_weight(desk)
 
+    early_stop = desk.config.rounds.early_stop is not None
     work = spec.folder / "jobs" / f"train-{round_}"
     weights_path, delta_path = work / "weights.npz", work / "delta.npz"
     write_atomic(weights_path, desk.exchange.get(name))
@@ -74,6 +75,7 @@ def _make_update(desk: Desk, model: bytes) -> Ring:
         model=model_spec(desk.config),
         weights=weights_path,
         examples=fit_examples(spec.folder),
+        validation_examples=validation_examples(spec.folder) if early_stop else None,
         shuffle_seed=int.from_bytes(order[:8], "big") >> 1,
         delta_out=delta_path,
     )
@@ -86,10 +88,18 @@ def _make_update(desk: Desk, model: bytes) -> Ring:
             )
         rounding = training_seed(spec, "rounding", round_.to_bytes(4, "big"), model)
         secagg = desk.roster.secagg
-        return encode_update(delta, result.examples, result.loss, desk.setting.n, secagg, rounding)
+        weight = capped_weight(desk, result.examples)
+        losses = (result.loss, result.validation_loss or 0.0)
+        return encode_update(delta, weight, losses, desk.setting.n, secagg, rounding)
     finally:
         # The encoded update lives on in memory only, until it is masked.
         delta_path.unlink(missing_ok=True)
+
+
+def capped_weight(desk: Desk, windows: int) -> int:
+    """Return how many windows an agency counts as: one with many series must not drown the others."""
+    cap = desk.config.learning.weight_cap
+    return windows if cap is None else min(windows, cap)
 
 
 def _check_weight(desk: Desk) -> None:
@@ -97,10 +107,10 @@ def _check_weight(desk: Desk) -> None:
     path = prepared_path(desk.spec.folder)
     if not path.exists():
         raise MissingInput(f"{path}: no prepared data; run the validate stage of this run first")
-    windows = Prepared.model_validate_json(path.read_bytes()).fit_windows
+    windows = capped_weight(desk, Prepared.model_validate_json(path.read_bytes()).fit_windows)
     most = largest_weight(desk.setting.n, desk.roster.secagg)
     if windows > most:
         raise WeightTooLarge(
             f"{path}: field fit_windows: {windows} training windows, the roster admits {most} (w_max * n_ref): "
-            "shorten the agency's lookback, or agree on a roster with a larger secagg.n_ref"
+            "set learning.weight_cap in the scenario, or agree on a roster with a larger secagg.n_ref"
         )

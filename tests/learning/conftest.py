@@ -62,22 +62,27 @@ class Desk:
                 "state_out": "state1.npz",
             },
             "predict": {
-                "weights": "weights1.npz",
-                "initial_weights": "weights.npz",
-                "fit_examples": "fit",
-                "test_examples": "test",
-                "local_epochs": 3,
-                "shuffle_seed": 9,
+                "weights": {"federated": "weights1.npz"},
+                "local_only": {
+                    "initial_weights": "weights.npz",
+                    "examples": "fit",
+                    "epochs": 3,
+                    "shuffle_seed": 9,
+                },
+                "examples": "test",
                 "predictions_out": "predictions.npz",
             },
         }[kind]
-        values = {
-            key: str(self.folder / value) if isinstance(value, str) else value
-            for key, value in (known | fields).items()
-        }
+        values = self._placed(known | fields)
         path = self.folder / f"{kind}.json"
         path.write_text(json.dumps({"job": {"kind": kind, "model": model_spec(**self.learning), **values}}))
         return path
+
+    def _placed(self, value):
+        """Texts are names in this folder."""
+        if isinstance(value, dict):
+            return {key: self._placed(inner) for key, inner in value.items()}
+        return str(self.folder / value) if isinstance(value, str) else value
 
     def result(self, kind):
         return json.loads((self.folder / f"{kind}.json.result.json").read_text())

@@ -46,7 +46,7 @@ def test_local_only_keeps_one_optimizer_state_over_all_its_passes(desk):
     desk.examples("fit")
     test = desk.examples("test", count=7)
     do(desk, "init")
-    do(desk, "predict", weights="weights.npz", local_epochs=3)
+    do(desk, "predict", weights={"federated": "weights.npz"})
     initial = load_tensors(desk.folder / "weights.npz")
     training = LocalTraining(spec(desk))
     once = training.run(initial, open_examples(desk.folder / "fit", spec(desk)), epochs=3, seed=9)
@@ -122,7 +122,7 @@ def test_predictions_that_are_not_finite_are_refused(desk, capsys):
     desk.examples("fit")
     desk.examples("test", change=plant("x", np.inf))
     do(desk, "init")
-    assert "test examples" in refused(desk, capsys, "LearningFailed", "predict", weights="weights.npz")
+    assert "the examples" in refused(desk, capsys, "LearningFailed", "predict", weights={"federated": "weights.npz"})
     assert not (desk.folder / "predictions.npz").exists()
 
 
@@ -210,3 +210,32 @@ def test_an_unknown_field_of_the_job_file_is_named_and_an_old_result_removed(des
     do(desk, "train")
     assert desk.result("train")
     assert "examlpes" in refused(desk, capsys, "ConfigError", examlpes="fit")
+
+
+def test_several_models_are_judged_on_one_set_of_examples_that_needs_no_targets(desk):
+    desk.examples("fit")
+    test = desk.examples("test", 9)
+    (desk.folder / "test" / "y.npy").unlink()
+    for kind in ("init", "train", "server"):
+        do(desk, kind)
+    weights = {"federated": "weights1.npz", "champion": "weights.npz"}
+    do(desk, "predict", weights=weights, local_only=None)
+    predictions = load_tensors(desk.folder / "predictions.npz")
+    assert sorted(predictions) == ["champion", "federated"]
+    for name, file in weights.items():
+        expected = by_hand(load_tensors(desk.folder / file), test["x"])
+        np.testing.assert_allclose(predictions[name], expected, atol=1e-5)
+
+
+def test_the_validation_loss_is_that_of_the_model_before_training(desk):
+    desk.examples("fit")
+    held = desk.examples("validation", 5000)  # more than are predicted at once
+    do(desk, "init")
+    do(desk, "train")
+    assert desk.result("train")["validation_loss"] is None
+    delta = desk.bytes("delta.npz")
+    do(desk, "train", validation_examples="validation")
+    predictions = by_hand(load_tensors(desk.folder / "weights.npz"), held["x"])
+    expected = np.mean((predictions - held["y"]) ** 2)
+    assert desk.result("train")["validation_loss"] == pytest.approx(expected, rel=1e-5)
+    assert desk.bytes("delta.npz") == delta

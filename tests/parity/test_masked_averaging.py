@@ -33,7 +33,7 @@ class MaskedMean:
         length = flatten(updates[0].delta).size + len(SLOTS)
         for i, update in enumerate(updates):
             key = bytes([round_, i]) * 16
-            encoded = encode_update(flatten(update.delta), update.examples, update.loss, AGENCIES, CONFIG, key)
+            encoded = encode_update(flatten(update.delta), update.examples, (update.loss, 0.0), AGENCIES, CONFIG, key)
             federation.upload(i, round_, encoded)
         federation.manifest(round_, length)
         for step in (federation.ack, federation.reveal):
