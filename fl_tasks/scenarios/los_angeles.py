@@ -11,17 +11,21 @@ from pathlib import Path
 from fl_tasks.contracts.errors import InputError
 from fl_tasks.data.csv_table import CsvTable
 from fl_tasks.data.series import TIME
+from fl_tasks.scenarios.hand_out import Files
+from fl_tasks.scenarios.real_data import traffic_folder
 
 DISTRICTS = ("district_northwest", "district_northeast", "district_southwest", "district_southeast")
 
 SPEED_FILE = "los_angeles_speed_5min.csv.gz"
 LOCATIONS_FILE = "los_angeles_sensor_locations.csv.gz"
+DISTRICT_FILE = "incoming/speed_5min.csv.gz"
+"""Where a district's file goes, relative to its agency's folder."""
 _SENSOR, _LATITUDE, _LONGITUDE = "sensor_id", "latitude", "longitude"
 
 Place = tuple[float, float]
 
 
-def split_real(data: Path) -> dict[str, bytes]:
+def split_real(data: Path) -> Files:
     """Cut the Los Angeles file into four districts at the sensors' median latitude and longitude.
 
     A sensor on the median belongs to the south or the west. The real file gives 73, 30, 31 and 73 sensors. Cells are
@@ -31,13 +35,13 @@ def split_real(data: Path) -> dict[str, bytes]:
         data: A folder with `traffic/`, or with the files of `traffic/` themselves.
 
     Returns:
-        District -> CSV, gzip without a time stamp (the same bytes each time), in the order of DISTRICTS.
+        District -> its one file, CSV, gzip without a time stamp (the same bytes each time), in the order of DISTRICTS.
 
     Raises:
         InputError: If the folder, a file or a column is missing, a file is empty or malformed, a value is no number
             or infinite, or a sensor has no coordinates; the message names file, line and column.
     """
-    folder = _folder(data)
+    folder = traffic_folder(data)
     places = _places(folder / LOCATIONS_FILE)
     table = CsvTable(folder / SPEED_FILE, needs=(TIME,))
     if table.columns[0] != TIME:
@@ -66,15 +70,9 @@ def split_real(data: Path) -> dict[str, bytes]:
     if rows == 0:
         raise InputError(f"{table.name}: only a header, no row; at least one row is needed")
     return {
-        district: gzip.compress(text.getvalue().encode(), compresslevel=6, mtime=0) for district, text in texts.items()
+        district: {DISTRICT_FILE: gzip.compress(text.getvalue().encode(), compresslevel=6, mtime=0)}
+        for district, text in texts.items()
     }
-
-
-def _folder(data: Path) -> Path:
-    if not data.is_dir():
-        raise InputError(f"{data}: there is no such folder; give the folder that holds traffic/{SPEED_FILE}")
-    inner = data / "traffic"
-    return inner if inner.is_dir() else data
 
 
 def _places(path: Path) -> dict[str, Place]:

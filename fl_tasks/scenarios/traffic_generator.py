@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_tasks.scenarios.los_angeles import DISTRICTS
+from fl_tasks.scenarios.hand_out import Files
+from fl_tasks.scenarios.los_angeles import DISTRICT_FILE, DISTRICTS
 
 Array = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ class _Roads:
     factor: Array  # Cholesky factor of the correlation over distance
 
 
-def generate(seed: int) -> dict[str, bytes]:
+def generate(seed: int) -> Files:
     """Return four districts' files: seven days from 2012-03-01 (a Thursday), 5 min, miles per hour.
 
     Flaws, as in the real thing: bursts of zeros that mean missing (8 %), repeated timestamps (some identical, some
@@ -57,9 +58,9 @@ def generate(seed: int) -> dict[str, bytes]:
         seed: Decides everything; the same seed gives the same bytes.
 
     Returns:
-        District -> CSV, gzip without a time stamp: `timestamp`, then one column a sensor.
+        District -> its one file, CSV, gzip without a time stamp: `timestamp`, then one column a sensor.
     """
-    files: dict[str, bytes] = {}
+    files: Files = {}
     first = 0
     children = np.random.SeedSequence(seed).spawn(len(DISTRICTS))
     for district, sensors, centre, child in zip(DISTRICTS, SENSORS, _CENTRES, children, strict=True):
@@ -67,7 +68,7 @@ def generate(seed: int) -> dict[str, bytes]:
         speed = _speed(draw, _roads(draw, sensors, centre))
         speed[_outages(draw, sensors)] = 0.0
         names = [str(900_001 + first + index) for index in range(sensors)]
-        files[district] = _csv(names, *_with_clock_flaws(draw, speed))
+        files[district] = {DISTRICT_FILE: _csv(names, *_with_clock_flaws(draw, speed))}
         first += sensors
     return files
 

@@ -11,6 +11,8 @@ import pytest
 from fl_tasks.contracts.errors import ConfigError, InputError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.scenarios import traffic_districts as traffic
+from fl_tasks.scenarios.hand_out import hand_out
+from fl_tasks.scenarios.los_angeles import DISTRICT_FILE as FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 FEDERATION = ROOT / "dags" / "federation"
@@ -42,7 +44,9 @@ def put(path, text):
 
 
 def test_sensors_go_to_the_district_of_their_corner_and_cells_stay_as_they_were(data):
-    files = {district: gzip.decompress(content).decode() for district, content in traffic.split_real(data).items()}
+    files = {
+        district: gzip.decompress(content[FILE]).decode() for district, content in traffic.split_real(data).items()
+    }
     assert files == {
         "district_northwest": "timestamp,10\n2012-03-01 00:00:00,1.50\n2012-03-01 00:05:00,5\n",
         "district_northeast": "timestamp,11\n2012-03-01 00:00:00,2\n2012-03-01 00:05:00,\n",
@@ -59,7 +63,9 @@ def test_the_folder_above_traffic_serves_too_and_the_bytes_are_the_same_each_tim
 @needs_real
 def test_the_real_sensors_give_73_30_31_and_73():
     files = traffic.split_real(SHARED)
-    sensors = {district: gzip.decompress(content).split(b"\n", 1)[0].count(b",") for district, content in files.items()}
+    sensors = {
+        district: gzip.decompress(content[FILE]).split(b"\n", 1)[0].count(b",") for district, content in files.items()
+    }
     assert sensors == {
         "district_northwest": 73,
         "district_northeast": 30,
@@ -126,10 +132,10 @@ def test_sensors_all_in_one_place_make_no_districts(data):
 
 def test_every_agency_gets_its_file_at_the_path_of_its_yaml(data, tmp_path):
     files, home = traffic.split_real(data), Home(tmp_path / "home")
-    traffic.hand_out(files, home, FEDERATION)
+    hand_out("traffic_districts", files, home, FEDERATION)
     for agency, content in files.items():
         path = home.agency(agency) / "incoming" / "speed_5min.csv.gz"
-        assert path.read_bytes() == content
+        assert path.read_bytes() == content[FILE]
         assert path.stat().st_mode & 0o777 == 0o600
         assert home.agency(agency).stat().st_mode & 0o777 == 0o700
 
@@ -144,9 +150,9 @@ def test_every_agency_gets_its_file_at_the_path_of_its_yaml(data, tmp_path):
     ],
 )
 def test_nothing_is_handed_out_if_one_file_is_wrong(data, tmp_path, agency, content, error, message):
-    files = {**traffic.split_real(data), agency: content}
+    files = {**traffic.split_real(data), agency: {FILE: content}}
     with pytest.raises(error, match=message):
-        traffic.hand_out(files, Home(tmp_path / "home"), FEDERATION)
+        hand_out("traffic_districts", files, Home(tmp_path / "home"), FEDERATION)
     assert not (tmp_path / "home").exists()
 
 
@@ -154,7 +160,7 @@ def test_nothing_is_handed_out_if_one_file_is_wrong(data, tmp_path, agency, cont
     ("old", "new", "message"),
     [
         ("traffic_districts:", "another:", "field scenarios: 'traffic_districts' is not there"),
-        (".csv.gz", ".csv", r"field scenarios\.traffic_districts\.path: must end in \.csv\.gz"),
+        ("incoming/", "elsewhere/", r"field scenarios\.traffic_districts\.path: this data set goes to incoming/speed"),
     ],
 )
 def test_an_agency_whose_yaml_has_no_place_for_the_file_is_named(data, tmp_path, old, new, message):
@@ -163,4 +169,4 @@ def test_an_agency_whose_yaml_has_no_place_for_the_file_is_named(data, tmp_path,
     path = federation / "agencies" / "district_southeast.yaml"
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ConfigError, match=rf"district_southeast\.yaml: {message}"):
-        traffic.hand_out(traffic.split_real(data), Home(tmp_path / "home"), federation)
+        hand_out("traffic_districts", traffic.split_real(data), Home(tmp_path / "home"), federation)

@@ -17,7 +17,8 @@ SHAPE = {"district_northwest": 73, "district_northeast": 30, "district_southwest
 @pytest.fixture(scope="module")
 def tables():
     result = {}
-    for district, content in traffic.generate(7).items():
+    for district, files in traffic.generate(7).items():
+        (content,) = files.values()
         header, *rows = csv.reader(io.StringIO(gzip.decompress(content).decode()))
         times = np.array([row[0] for row in rows], dtype="datetime64[s]")
         result[district] = (header, times, np.array([row[1:] for row in rows], dtype=np.float64))
