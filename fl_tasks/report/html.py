@@ -1,102 +1,93 @@
-"""report.html: the report for people, one file that needs nothing from anywhere."""
+"""report.html: the report for people, one file that needs nothing from anywhere and prints as it looks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from html import escape
+import datetime as dt
 
-from fl_tasks.contracts.report import Evaluation, Report
+from fl_tasks.contracts.report import GateReport, Report
+from fl_tasks.report import error_sections, run_sections
+from fl_tasks.report.markup import NOTHING, Markup, join, paragraph, tag
 
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1b1f24;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-td,th{padding:.3rem .6rem;border-bottom:1px solid #d8dee4;text-align:left}
-td.n,th.n{text-align:right}.held{color:#9a6700}.failed{color:#b42318}.promoted{color:#1a7f37}
-code{font-size:.85em;overflow-wrap:anywhere}
+body{font:15px/1.5 system-ui,"Noto Sans","Noto Sans CJK SC","Microsoft YaHei",sans-serif;max-width:72rem;
+margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}
+h1{font-size:1.6rem;margin-bottom:.3rem}h2{font-size:1.2rem;margin:2.2rem 0 .5rem;border-bottom:2px solid #1b1f24}
+h3{font-size:1rem;margin:1.2rem 0 .3rem}p{margin:.4rem 0;max-width:60rem}
+.status{border:2px solid;border-radius:.3rem;padding:0 .5rem}
+.promoted{color:#0b6b2d}.held{color:#7a5200}.failed{color:#a3190f}
+.wide{overflow-x:auto;margin:.5rem 0}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.87rem}
+td,th{padding:.22rem .42rem;border-bottom:1px solid #d8dee4;text-align:left;vertical-align:top}
+th{border-bottom:1px solid #1b1f24;vertical-align:bottom}th[scope=colgroup]{text-align:center;border-bottom:0}
+td:first-child{white-space:nowrap}td.n,th.n{text-align:right}td.n{white-space:nowrap}
+td.remarks{overflow-wrap:anywhere}td.best{font-weight:700}
+td.sum{border-top:1px solid #1b1f24;font-weight:700}
+
+.fate td,.fate th{text-align:center;padding:.15rem .35rem;white-space:nowrap}
+.fate :first-child{text-align:left}
+td.kept{background:#e3f2e6}td.half{background:#fdf3d0}td.gone{background:#fbdcd8}td.burnt{background:#e4e4ea}
+svg{display:block;width:100%;max-width:60rem;height:auto;margin:.6rem 0;font-family:inherit}
+.many{display:grid;grid-template-columns:repeat(auto-fill,minmax(22rem,1fr));gap:.5rem 1.5rem}
+.small{font-size:.95em}code{font-size:.88em;overflow-wrap:anywhere}
+@media print{body{margin:0;max-width:none;font-size:10pt}h2,h3{break-after:avoid}svg,tr{break-inside:avoid}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}.wide{overflow:visible}table{font-size:8pt}
+td,th{padding:.12rem .3rem}}
 """
 
 
 def render(report: Report) -> str:
-    """Return the report as one HTML page without scripts or links to elsewhere."""
-    start, end = (time.strftime("%Y-%m-%d") for time in report.data_interval)
-    parts = [
-        f"<h1>{escape(report.scenario)}: <span class={report.status}>{report.status}</span></h1>",
-        f"<p>{escape(report.reason)}</p>",
-        f"<p>Run <code>{escape(report.run_id)}</code>, data {start} to {end}.</p>",
-        _agencies(report),
-        _evaluation(report),
-        _rounds(report),
-        _egress(report),
-    ]
-    head = f"<meta charset=utf-8><title>{escape(report.run_id)}</title><style>{_STYLE}</style>"
-    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
-
-
-def _table(headers: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in headers)
-    body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"<td class=n>{value:.3f}</td>"
-    if isinstance(value, int):
-        return f"<td class=n>{value:,}</td>"
-    return f"<td>{escape('' if value is None else str(value))}</td>"
-
-
-def _agencies(report: Report) -> str:
-    rows: list[tuple[object, ...]] = [(agency, "in the cohort", "") for agency in report.cohort]
-    rows += [(agency, "left out", reason) for agency, reason in report.excluded.items()]
-    text = ""
-    if report.secagg:
-        secagg = report.secagg
-        text = (
-            f"<p>Secure aggregation: {secagg.n} agencies, every sum over at least {secagg.t}, of which at least "
-            f"{secagg.least_honest} are honest while no more than {secagg.n_c} collude with the coordinator.</p>"
-        )
-    return "<h2>Agencies</h2>" + text + _table(("agency", "", "reason"), rows)
-
-
-def _evaluation(report: Report) -> str:
-    def lines(name: str, evaluation: Evaluation) -> Iterable[tuple[object, ...]]:
-        for horizon in evaluation.federated:
-            kinds = (evaluation.federated, evaluation.local_only, evaluation.persistence)
-            errors = [kind[horizon] for kind in kinds if horizon in kind]
-            yield (name, horizon, *(metric.rmse for metric in errors), *(metric.mae for metric in errors))
-
-    rows = [line for name, item in report.evaluation.agencies.items() for line in lines(name, item)]
-    rows += lines("all", report.evaluation.overall)
-    heads = [f"{kind} {error}" for error in ("RMSE", "MAE") for kind in ("federated", "local-only", "persistence")]
-    return f"<h2>Held-back data, errors in {escape(report.unit)}</h2>" + _table(("agency", "horizon", *heads), rows)
-
-
-def _rounds(report: Report) -> str:
-    rows = (
+    """Return the report as one HTML page, without scripts or links to elsewhere."""
+    head = join(
         (
-            item.round,
-            item.status,
-            ", ".join(item.survivors),
-            ", ".join(f"{agency} at {stage}" for agency, stage in item.lost.items()),
-            item.loss,
-            item.seconds,
-            (item.model_sha256 or "")[:16],
+            Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+            tag("title", f"{report.scenario}: {report.status} ({report.run_id})"),
+            tag("style", Markup(_STYLE)),
         )
-        for item in report.rounds
-        if item.status != "skipped"
     )
-    heads = ("round", "status", "survivors", "lost", "training loss", "seconds", "model")
-    return "<h2>Rounds</h2>" + _table(heads, rows)
+    body = tag(
+        "body",
+        _headline(report),
+        run_sections.agencies(report),
+        error_sections.errors(report),
+        error_sections.profiles(report),
+        run_sections.losses(report),
+        run_sections.fates(report),
+        run_sections.egress(report),
+        run_sections.privacy(report),
+        run_sections.resources(report),
+        run_sections.model(report),
+    )
+    return f'<!doctype html>\n<html lang="en">{tag("head", head)}{body}</html>\n'
 
 
-def _egress(report: Report) -> str:
-    rows = []
-    for agency, files in report.egress.items():
-        purposes: dict[str, tuple[int, int]] = {}
-        for file in files:
-            count, size = purposes.get(file.purpose, (0, 0))
-            purposes[file.purpose] = (count + 1, size + file.bytes)
-        rows += [(agency, purpose, count, size) for purpose, (count, size) in purposes.items()]
-    return "<h2>What left each agency</h2>" + _table(("agency", "purpose", "files", "bytes"), rows)
+def _headline(report: Report) -> Markup:
+    start, end = report.data_interval
+    status = tag("span", report.status, class_=f"status {report.status}")
+    return join(
+        (
+            tag("h1", f"{report.scenario}: ", status),
+            paragraph(report.reason),
+            _gate(report.gate, report.reason) if report.gate else NOTHING,
+            tag(
+                "p", "Run ", tag("code", report.run_id), f", data from {_moment(start)} to {_moment(end)} (exclusive)."
+            ),
+        )
+    )
+
+
+def _gate(gate: GateReport, said: str) -> Markup:
+    """Return the gate's decision; its reason is mostly the run's own, and then not said twice."""
+    reason = "" if gate.reason == said else f": {gate.reason}"
+    sentences = [f"Gate: {gate.decision}, compared with {gate.reference}{reason}."]
+    if gate.backfill:
+        sentences.append("This run is a backfill: a newer interval has had a champion.")
+    names = (
+        ("Better at", gate.better, "no agency"),
+        ("Worse by more than the tolerance at", gate.worse, "no agency"),
+    )
+    sentences += [f"{text}: {', '.join(who) or nobody}." for text, who, nobody in names]
+    return join(paragraph(sentence) for sentence in sentences)
+
+
+def _moment(time: dt.datetime) -> str:
+    return time.isoformat(sep=" ", timespec="minutes")

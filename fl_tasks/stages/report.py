@@ -6,12 +6,11 @@ import datetime as dt
 import json
 
 from fl_tasks.contracts.base import sha256_hex, write_atomic
-from fl_tasks.contracts.config import ScenarioConfig, load_scenario
+from fl_tasks.contracts.champion import ChampionBody
+from fl_tasks.contracts.config import ScenarioConfig
 from fl_tasks.contracts.errors import MissingInput
 from fl_tasks.contracts.report import (
-    AgencyPrivacy,
     Evaluation,
-    EvaluationBody,
     EvaluationReport,
     Metric,
     ModelReport,
@@ -24,18 +23,19 @@ from fl_tasks.contracts.report import (
 )
 from fl_tasks.contracts.roster import Roster
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.tensors import tensors_from_bytes, tensors_sha256
 from fl_tasks.exchange.folder import FolderExchange
 from fl_tasks.report.html import render
 from fl_tasks.scenarios import load
 from fl_tasks.secagg import names
-from fl_tasks.secagg.errors import ProtocolError
-from fl_tasks.secagg.records import read_record
+from fl_tasks.stages.champions import promotion_of
 from fl_tasks.stages.checks import read_checks
 from fl_tasks.stages.context import Desk, exchange_of, exchange_refs, load_roster, open_desk
-from fl_tasks.stages.model_state import load_record
+from fl_tasks.stages.evaluations import read_evaluations
+from fl_tasks.stages.gate import read_gate
+from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_record, load_records
 
-# Until a gate compares a model with the champion, no model is promoted.
-NO_GATE = "the rounds are complete; no gate is configured, so the model is held"
+SCALED = "scaled"
 
 _PURPOSES = (
     ("checks/", "verdict on its data"),
@@ -70,7 +70,6 @@ def run(spec: StageSpec) -> StageResult:
 
 def gather(spec: StageSpec) -> Report:
     """Collect a report from the exchange and the coordinator's records."""
-    config = load_scenario(spec.federation, spec.scenario)
     roster = load_roster(spec.places.coordinator, spec.scenario)
     exchange = exchange_of(spec)
     secagg = SecAggReport(
@@ -85,7 +84,7 @@ def gather(spec: StageSpec) -> Report:
         scenario=spec.scenario,
         status="failed",
         data_interval=spec.data_interval,
-        unit=config.data.unit,
+        unit=SCALED,
         secagg=secagg,
         egress=_egress(exchange, roster),
         resources=Resources(peak_pss_bytes=_peak_pss(spec)),
@@ -102,23 +101,43 @@ def gather(spec: StageSpec) -> Report:
         return common.model_copy(update={"excluded": verdicts.excluded, "reason": reason})
     rounds = _rounds(desk)
     evaluation = _evaluation(desk)
-    done = [record for record in rounds if record.status == "aggregated"]
-    reason = NO_GATE
-    if len(done) < desk.cohort.rounds:
-        reason = f"{len(done)} of {desk.cohort.rounds} rounds were aggregated"
+    gate = read_gate(spec)
+    promotion = promotion_of(spec)
+    verdicts = read_checks(exchange, roster, spec.run_id, desk.cohort.agencies)
+    update: dict[str, object] = {
+        "cohort": desk.cohort.agencies,
+        "excluded": desk.cohort.excluded,
+        "rounds": rounds,
+        "evaluation": evaluation,
+        "unit": overall_unit(evaluation),
+        "privacy": verdicts.privacy,
+        "quality": verdicts.quality,
+        "gate": gate,
+        "model": _model(desk, promotion),
+    }
+    done = sum(record.status == "aggregated" for record in rounds)
+    if gate is not None:
+        committed = gate.decision == "held" or promotion is not None
+        update["status"] = gate.decision if committed else "failed"
+        update["reason"] = gate.reason if committed else "the gate let the model pass, but its promotion failed"
+    elif desk.exchange.find(FINAL_MODEL) is None:
+        update["reason"] = f"{done} of {desk.cohort.rounds} rounds were aggregated"
     elif len(evaluation.agencies) < roster.t:
-        reason = f"{len(evaluation.agencies)} agencies evaluated the model, {roster.t} are needed"
-    return common.model_copy(
-        update={
-            "status": "held" if reason == NO_GATE else "failed",
-            "reason": reason,
-            "cohort": desk.cohort.agencies,
-            "excluded": desk.cohort.excluded,
-            "rounds": rounds,
-            "evaluation": evaluation,
-            "privacy": {agency: AgencyPrivacy() for agency in desk.cohort.agencies},
-            "model": ModelReport(sha256=done[-1].model_sha256 if done else None, parent=desk.cohort.model_sha256),
-        }
+        update["reason"] = f"{len(evaluation.agencies)} agencies evaluated the model, {roster.t} are needed"
+    else:
+        update["reason"] = "the gate came to no decision"
+    return common.model_copy(update=update)
+
+
+def _model(desk: Desk, promotion: ChampionBody | None) -> ModelReport:
+    """The model that the agencies judged; without one, the newest that was aggregated."""
+    records = load_records(desk.spec, desk.roster.r_max)
+    final = desk.exchange.find(FINAL_WEIGHTS)
+    sha256 = records[-1].model_sha256 if records else None
+    if final is not None:
+        sha256 = tensors_sha256(tensors_from_bytes(final, source=FINAL_WEIGHTS)).hex()
+    return ModelReport(
+        version=None if promotion is None else promotion.version, sha256=sha256, parent=desk.cohort.model_sha256
     )
 
 
@@ -155,6 +174,7 @@ def _round(desk: Desk, round_: int) -> RoundReport:
         survivors=survivors,
         lost=lost,
         loss=record.loss,
+        validation_loss=record.validation_loss,
         clipped=record.clipped,
         seconds=record.seconds,
         model_sha256=record.model_sha256,
@@ -162,32 +182,31 @@ def _round(desk: Desk, round_: int) -> RoundReport:
 
 
 def _evaluation(desk: Desk) -> EvaluationReport:
-    agencies: dict[str, Evaluation] = {}
-    for agency in desk.cohort.agencies:
-        data = desk.exchange.find(f"evaluation/{agency}")
-        if data is None:
-            continue
-        public = desk.setting.member_key(desk.id_of(agency))
-        try:
-            body = read_record(data, public, "evaluation", EvaluationBody)
-        except ProtocolError:
-            continue  # counted as missing: the run fails below t evaluations
-        if (body.run_id, body.agency) == (desk.spec.run_id, agency):
-            agencies[agency] = body.evaluation
-    return EvaluationReport(overall=_overall(desk.config, agencies), agencies=agencies)
+    bodies = read_evaluations(desk)
+    agencies = {agency: body.evaluation for agency, body in bodies.items()}
+    units = {agency: body.unit for agency, body in bodies.items()}
+    return EvaluationReport(
+        overall=_overall(desk.config, agencies, mixed=len(set(units.values())) > 1),
+        agencies=agencies,
+        units=units,
+        profiles={agency: body.profile for agency, body in bodies.items() if body.profile},
+    )
 
 
-def _overall(config: ScenarioConfig, agencies: dict[str, Evaluation]) -> Evaluation:
-    """Pool the agencies' errors, exactly, by their number of values."""
-    if not agencies:
-        return Evaluation()
-    pool = load(config.scenario).pool
+def overall_unit(evaluation: EvaluationReport) -> str:
+    """The unit of the overall errors: the agencies' own if they have one, else standard deviations."""
+    units = set(evaluation.units.values())
+    return units.pop() if len(units) == 1 else SCALED
+
+
+def _overall(config: ScenarioConfig, agencies: dict[str, Evaluation], *, mixed: bool) -> Evaluation:
+    """Pool the agencies' errors exactly by their number of values, or average scaled ones where units differ."""
+    scenario = load(config.scenario)
+    pool = scenario.pool_scaled if mixed else scenario.pool
     parts: dict[str, dict[str, Metric]] = {}
     for kind in Evaluation.model_fields:
-        parts[kind] = {
-            horizon: pool([getattr(evaluation, kind)[horizon] for evaluation in agencies.values()])
-            for horizon in config.data.horizons
-        }
+        found = [getattr(evaluation, kind) for evaluation in agencies.values() if getattr(evaluation, kind)]
+        parts[kind] = {horizon: pool([one[horizon] for one in found]) for horizon in config.data.horizons if found}
     return Evaluation(**parts)
 
 

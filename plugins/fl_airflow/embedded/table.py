@@ -1,36 +1,91 @@
-"""What a finished run prints: the errors per agency, and where the report is."""
+"""What a finished run prints: the errors per agency and horizon, the gate, who was left out and what was noted."""
 
 from __future__ import annotations
 
-from fl_tasks.contracts.report import Evaluation, Report
+import textwrap
 
-_MODELS = ("federated", "local_only", "persistence")
+from fl_tasks.contracts.report import Evaluation, GateReport, Metric, Report
+
+WIDTH = 120
+"""Longest line, in characters."""
+
+_MODELS = ("federated", "local_only", "persistence", "champion")
+_HEADS = {"local_only": "local", "persistence": "persist."}
+_NAME, _CELL = 22, 10
+# 22 + 1 for a name, 16 for the longest unit, and 8 cells: 119.
 
 
 def summary(report: Report) -> str:
-    """Return the table of one report: a row an agency, RMSE and MAE of three models in the scenario's unit."""
-    lines = []
-    horizons = list(report.evaluation.overall.federated) or sorted(
-        {name for evaluation in report.evaluation.agencies.values() for name in evaluation.federated}
-    )
-    for horizon in horizons:
-        width = max(len(name) for name in ("overall", *report.evaluation.agencies)) + 2
-        lines.append(f"{horizon:{width}}" + "".join(f"{f'{error}, {report.unit}':>39}" for error in ("RMSE", "MAE")))
-        lines.append(" " * width + "".join(f"{name.replace('_', '-'):>13}" for name in _MODELS * 2))
-        rows = [*sorted(report.evaluation.agencies.items()), ("overall", report.evaluation.overall)]
-        lines += [f"{name:{width}}{_row(evaluation, horizon)}" for name, evaluation in rows]
-        lines.append("")
+    """Return the table of one report: a row an agency, RMSE and MAE of each model in the agency's own unit."""
+    lines: list[str] = []
+    rows = [*sorted(report.evaluation.agencies.items()), ("overall", report.evaluation.overall)]
+    for horizon in dict.fromkeys(horizon for _, item in rows for model in _MODELS for horizon in _of(item, model)):
+        lines += [*_block(report, rows, horizon), ""]
     aggregated = sum(round_.status == "aggregated" for round_ in report.rounds)
-    lines.append(f"status {report.status}" + (f": {report.reason}" if report.reason else ""))
-    lines.append(f"cohort {', '.join(report.cohort) or 'none'}; {aggregated} rounds aggregated")
-    lines += [f"left out: {agency}: {reason}" for agency, reason in sorted(report.excluded.items())]
+    lines += _wrapped("status", report.status + (f": {report.reason}" if report.reason else ""))
+    if report.gate:
+        lines += _wrapped("gate", _gate_text(report.gate, report.reason))
+    lines += _wrapped("cohort", f"{', '.join(report.cohort) or 'none'}; {aggregated} rounds aggregated")
+    for agency, reason in sorted(report.excluded.items()):
+        lines += _wrapped("left out", f"{agency}: {reason}")
+    for agency, quality in sorted(report.quality.items()):
+        for kind, texts in (("warning", quality.warnings), ("note", quality.notes)):
+            for text in texts:
+                lines += _wrapped(kind, f"{agency}: {text}")
+    for agency, privacy in sorted(report.privacy.items()):
+        told = [f"{column} {fate}" for column, fate in sorted(privacy.identifiers.items())]
+        if privacy.suppressed is not None:
+            told.append(f"{privacy.suppressed:,} cells suppressed")
+        if told:
+            lines += _wrapped("privacy", f"{agency}: {', '.join(told)}")
     return "\n".join(lines)
 
 
-def _row(evaluation: Evaluation, horizon: str) -> str:
-    cells = []
-    for error in ("rmse", "mae"):
-        for model in _MODELS:
-            metric = getattr(evaluation, model).get(horizon)
-            cells.append(f"{'-':>13}" if metric is None else f"{getattr(metric, error):13.3f}")
-    return "".join(cells)
+def _block(report: Report, rows: list[tuple[str, Evaluation]], horizon: str) -> list[str]:
+    """One horizon's rows."""
+    models = [model for model in _MODELS if any(horizon in _of(item, model) for _, item in rows)]
+    units = {name: report.evaluation.units.get(name, report.unit) for name, _ in rows}
+    name_width = min(_NAME, max(len(name) for name, _ in rows)) + 1
+    unit_width = max(len(unit) for unit in units.values())
+    start, side = name_width + unit_width, _CELL * len(models)
+    lines = [
+        f"{horizon:{start}}{'RMSE':>{side}}{'MAE':>{side}}",
+        " " * start + "".join(f" {_HEADS.get(model, model):>{_CELL - 1}}" for model in models * 2),
+    ]
+    for name, item in rows:
+        found: list[Metric | None] = [_of(item, model).get(horizon) for model in models]
+        if any(found):
+            cells = [_cell(m.rmse if m else None) for m in found] + [_cell(m.mae if m else None) for m in found]
+            lines.append(f"{_short(name):{name_width}}{units[name]:{unit_width}}{''.join(cells)}")
+    return lines
+
+
+def _of(evaluation: Evaluation, model: str) -> dict[str, Metric]:
+    horizons: dict[str, Metric] = getattr(evaluation, model)
+    return horizons
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return f"{'-':>{_CELL}}"
+    return f"{value:{_CELL}.{3 if value < 1000 else 1 if value < 1e6 else 0}f}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
+
+
+def _gate_text(gate: GateReport, said: str) -> str:
+    """Return the gate's decision; its reason is mostly the run's own, and then not said twice."""
+    text = f"{gate.decision} against {gate.reference}" + ("" if gate.reason == said else f": {gate.reason}")
+    text += f"; better at {', '.join(gate.better) or 'no agency'}"
+    if gate.worse:
+        text += f"; worse by more than the tolerance at {', '.join(gate.worse)}"
+    return text + ("; a backfill" if gate.backfill else "")
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    """Return a labelled text in lines that fit, indented from the second on."""
+    # Reasons come from other parties: no control sequence of theirs reaches a terminal.
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return textwrap.wrap(f"{label + ':':9} {printable}", WIDTH, subsequent_indent=" " * 10, break_on_hyphens=False)

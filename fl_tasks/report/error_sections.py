@@ -1,0 +1,109 @@
+"""The report's figures of error: against the baselines, and forecast beside truth by hour of the day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fl_tasks.contracts.report import Evaluation, Metric, ProfilePoint, Report
+from fl_tasks.report.charts import ROOM_FOR_FIGURES, Axis, Line, grouped_bars, line_chart
+from fl_tasks.report.markup import NOTHING, Markup, join, number, paragraph, section, table, tag
+
+MODELS = ("federated", "local_only", "persistence", "seasonal_naive", "champion")
+"""Ways of forecasting, in the order of every table and chart; the first is judged against the others."""
+
+SCALED = "scaled"
+"""Report.unit where the agencies' units differ."""
+
+_ERRORS: tuple[tuple[str, Callable[[Metric], float]], ...] = (("RMSE", lambda m: m.rmse), ("MAE", lambda m: m.mae))
+
+
+def errors(report: Report) -> Markup:
+    """Return tables and bars of all agencies and horizons; a run without an evaluation says so."""
+    rows = [*sorted(report.evaluation.agencies.items())]
+    if not rows:
+        return section("Errors on held-back data", paragraph("The model was not evaluated in this run."))
+    rows.append(("all agencies", report.evaluation.overall))
+    horizons = list(dict.fromkeys(h for _, item in rows for model in MODELS for h in getattr(item, model)))
+    overall_unit = "standard deviations (scaled)" if report.unit == SCALED else report.unit
+    parts: list[Markup] = [
+        paragraph(
+            "Over all windows whose targets lie in the last part of an agency's own span, which no training saw; "
+            f"steps 1 to the horizon together. Each agency in its own unit, all agencies in {overall_unit}. "
+            "Bold: the smallest of its row. “Scaled” is in standard deviations of the agency's fit part, "
+            "so that agencies compare. The last step alone stands in report.json."
+        )
+    ]
+    for horizon in horizons:
+        models = [m for m in MODELS if any(horizon in getattr(item, m) for _, item in rows)]
+        parts += [
+            tag("h3", f"Horizon {horizon}"),
+            _own_units(report, rows, horizon, models),
+            _scaled(rows, horizon, models),
+        ]
+    return section("Errors on held-back data", *parts)
+
+
+def _own_units(report: Report, rows: list[tuple[str, Evaluation]], horizon: str, models: list[str]) -> Markup:
+    names = [_model_text(model) for model in models]
+    lines = []
+    for agency, item in rows:
+        unit = report.evaluation.units.get(agency, report.unit)
+        found: list[Metric | None] = [getattr(item, model).get(horizon) for model in models]
+        if not any(found):
+            continue
+        cells = [cell for _, value in _ERRORS for cell in _best([value(m) if m else None for m in found])]
+        lines.append((agency, unit, *cells, next(m.n for m in found if m)))
+    groups = [("", 2), *((error, len(models)) for error, _ in _ERRORS), ("", 1)]
+    return table(("agency", "unit", *names * 2, "values"), lines, groups=groups)
+
+
+def _best(values: list[float | None]) -> list[object]:
+    """Mark the smallest of a row."""
+    least = min((value for value in values if value is not None), default=None)
+    return [value if value is None or value != least else _bold(value) for value in values]
+
+
+def _bold(value: float) -> Markup:
+    return tag("td", number(value), class_="n best")
+
+
+def _scaled(rows: list[tuple[str, Evaluation]], horizon: str, models: list[str]) -> Markup:
+    """Bars, and the figures in a table where bars have no room for them."""
+    groups: list[tuple[str, list[float | None]]] = []
+    for agency, item in rows:
+        found: list[Metric | None] = [getattr(item, model).get(horizon) for model in models]
+        if any(found):
+            groups.append((agency, [m.scaled_rmse if m else None for m in found]))
+    names = [_model_text(model) for model in models]
+    bars = grouped_bars(f"Scaled RMSE at {horizon}, standard deviations (shorter is better)", names, groups)
+    if len(groups) <= ROOM_FOR_FIGURES:
+        return bars
+    return join((bars, table(("scaled RMSE", *names), ((agency, *_best(values)) for agency, values in groups))))
+
+
+def profiles(report: Report) -> Markup:
+    """Return each agency's mean truth and forecast by hour of the day."""
+    charts = [_profile(agency, points) for agency, points in sorted(report.evaluation.profiles.items()) if points]
+    if not charts:
+        return NOTHING
+    text = (
+        "Mean of the held-back truth and of the federated forecast (last step of the longest horizon) by hour of the "
+        "day, in standard deviations of the agency's fit part. Each point is a mean over all series of an agency and "
+        "over more values than the small-cell limit; hours with fewer are left out. Pictures of single series do not "
+        "leave an agency: they lie in its own forecasts folder."
+    )
+    return section("Forecast against truth", paragraph(text), tag("div", *charts, class_="many"))
+
+
+def _profile(agency: str, points: tuple[ProfilePoint, ...]) -> Markup:
+    ordered = sorted(points, key=lambda point: point.hour)
+    lines = (
+        Line("truth", tuple((point.hour, point.truth) for point in ordered)),
+        Line("federated forecast", tuple((point.hour, point.forecast) for point in ordered)),
+    )
+    hours = Axis("hour of the day", ticks=(0, 4, 8, 12, 16, 20, 24))
+    return line_chart(agency, lines, hours, Axis("standard deviations"), size=(400, 240))
+
+
+def _model_text(model: str) -> str:
+    return {"local_only": "local-only", "seasonal_naive": "seasonal naive"}.get(model, model)

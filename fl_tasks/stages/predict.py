@@ -1,0 +1,173 @@
+"""predict: an agency uses the champion on its own data. The forecasts stay in its own folder, in its own unit."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_tasks.contracts.base import sha256_file, write_atomic
+from fl_tasks.contracts.champion import ChampionBody
+from fl_tasks.contracts.config import SeriesConfig, load_scenario, load_source
+from fl_tasks.contracts.data import Prepared, prepared_path, standardized_path
+from fl_tasks.contracts.errors import ConfigError, DataRejected
+from fl_tasks.contracts.jobs import PredictJob
+from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
+from fl_tasks.contracts.units import conversion
+from fl_tasks.data.forecast_files import Forecast, draw_forecast, forecast_path, picture_path, write_forecast
+from fl_tasks.data.series import Series, read_series
+from fl_tasks.data.small_cells import publishable
+from fl_tasks.data.windows import Latest, Scale, latest_windows
+from fl_tasks.stages.champions import NoChampion, accept_champion, model_name
+from fl_tasks.stages.context import StageSkipped
+from fl_tasks.stages.learning_process import run_job
+
+log = logging.getLogger(__name__)
+
+_MODEL = "champion"
+
+
+def run(spec: StageSpec) -> StageResult:
+    """Forecast the next steps of every series with today's champion; a second call replaces the files.
+
+    Raises:
+        StageSkipped: If no model was promoted yet.
+        MissingInput: If standardize has not run.
+        ConfigError: If the champion was made for other windows than the scenario has now.
+        DataRejected: If no series has a complete window at its end.
+        ProtocolError: If the champion is not the coordinator's, or older than one used here before.
+    """
+    agency = str(spec.agency)
+    config = load_scenario(spec.federation, spec.scenario).data
+    source = load_source(spec.federation, agency, spec.scenario)
+    try:
+        champion, weights = accept_champion(spec)
+    except NoChampion as error:
+        raise StageSkipped(
+            f"{error}; run the DAG federated_retraining__{spec.scenario}, and read its report if it was held"
+        ) from error
+    check_windows(champion, config)
+    grid = read_series(standardized_path(spec.folder))
+    scale = scale_for(grid, _prepared(spec, champion), source.unit)
+    latest = newest(grid, config, scale)
+    forecast = Forecast(
+        names=latest.names,
+        ends=latest.ends,
+        values=in_own_unit(_predict(spec, champion, weights, latest.x), scale, source),
+        step_minutes=config.step_minutes,
+        unit=source.unit,
+        version=champion.version,
+        model_sha256=champion.model_sha256,
+    )
+    folder = spec.places.agency(agency)
+    table, picture = (path(folder, spec.scenario, spec.run_id) for path in (forecast_path, picture_path))
+    draw_forecast(picture, grid, forecast)
+    write_forecast(table, forecast)
+    digest = sha256_file(table)
+    log.info("stage=predict agency=%s version=%d sha256=%s", agency, champion.version, digest)
+    return StageResult(
+        stage="predict",
+        status="done",
+        version=champion.version,
+        counts=publishable({"series": len(forecast.names)}),
+        digests={"forecast": digest, "model": champion.model_sha256},
+        inputs=(
+            DatasetRef(namespace="exchange", name=f"registry/{spec.scenario}/{model_name(champion.model_sha256)}"),
+            DatasetRef(namespace=f"agency:{agency}", name=f"runs/{spec.run_id}/{standardized_path(spec.folder).name}"),
+        ),
+        outputs=tuple(
+            DatasetRef(namespace=f"agency:{agency}", name=path.relative_to(folder).as_posix())
+            for path in (table, picture)
+        ),
+    )
+
+
+def check_windows(champion: ChampionBody, config: SeriesConfig) -> None:
+    """Refuse a champion that was made for other windows than the scenario has now; raises ConfigError."""
+    made_for = (champion.model.input_shape, champion.model.output_shape)
+    needed = ((config.input_steps, config.features), (config.target_steps,))
+    if made_for != needed:
+        raise ConfigError(
+            f"version {champion.version} of {champion.scenario} takes windows of {made_for[0]} and forecasts "
+            f"{made_for[1]}, the scenario's input_steps, calendar and horizons now mean {needed[0]} and {needed[1]}: "
+            "retrain with them, or set them back until a new model is promoted"
+        )
+
+
+def scale_for(grid: Series, prepared: Prepared | None, unit: str) -> Scale:
+    """Return the scale by which the champion sees this agency's values.
+
+    Args:
+        grid: The current data.
+        prepared: What the agency learned the champion on; None if it did not take part, or no longer has it.
+        unit: Of the grid.
+
+    Returns:
+        The scale of that fit part, in the grid's unit; without one, of all values of the grid.
+
+    Raises:
+        DataRejected: If the grid has to serve and holds fewer than two different values.
+        ConfigError: If the unit measures something else by now.
+    """
+    if prepared is not None:
+        factor = conversion(prepared.unit, unit)
+        return Scale(prepared.mean * factor, prepared.std * factor)
+    values = grid.values[np.isfinite(grid.values)]
+    if not (values.size and float(values.std()) > 0.0):
+        raise DataRejected(
+            "the values are all missing or all the same, so that they cannot be scaled; "
+            "check the sensors and the source's range"
+        )
+    return Scale(float(values.mean()), float(values.std()))
+
+
+def newest(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
+    """Return the windows to forecast from, as latest_windows; raises DataRejected if no series has one."""
+    latest = latest_windows(grid, config, scale)
+    if not latest.names:
+        raise DataRejected(
+            f"no series has {config.input_steps} steps of {config.step_minutes} minutes without a gap that end within "
+            "a day of the newest row, which a forecast starts from; deliver the missing rows, and run ingest again"
+        )
+    return latest
+
+
+def in_own_unit(predictions: NDArray[np.generic], scale: Scale, source: SourceConfig) -> NDArray[np.float64]:
+    """Return z-scored predictions in the source's unit, within the range that is possible there."""
+    values = np.asarray(predictions, dtype=np.float64) * scale.std + scale.mean
+    return np.clip(values, source.minimum, source.maximum)
+
+
+def _prepared(spec: StageSpec, champion: ChampionBody) -> Prepared | None:
+    path = prepared_path(spec.places.agency_run(str(spec.agency), champion.run_id))
+    return Prepared.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def _predict(spec: StageSpec, champion: ChampionBody, weights: Tensors, x: NDArray[np.float32]) -> NDArray[np.generic]:
+    """Let the learning process predict, shape (s, steps), z-scored; what it read and wrote is deleted."""
+    work = spec.folder / "jobs" / "predict"
+    job = PredictJob(
+        model=champion.model,
+        weights={_MODEL: work / "weights.npz"},
+        examples=work,
+        predictions_out=work / "predictions.npz",
+    )
+    try:
+        save_tensors(job.weights[_MODEL], weights)
+        _write_array(work / "x.npy", x)
+        run_job(job, work / "job.json")
+        return load_tensors(job.predictions_out)[_MODEL]
+    finally:
+        for path in (work / "x.npy", job.predictions_out):
+            path.unlink(missing_ok=True)
+
+
+def _write_array(path: Path, array: NDArray[np.float32]) -> None:
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    write_atomic(path, content.getvalue())
