@@ -1,52 +1,36 @@
-"""Build a scenario's DAG from its YAML: the graph's nodes become tasks, its groups task groups."""
+"""Build a scenario's DAGs from its YAML: a graph's nodes become tasks, its groups task groups."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, Param, TaskGroup
+from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, TaskGroup
+from airflow.sdk.definitions.param import ParamsDict
 
-from fl_airflow.graph import Node, retraining_graph
-from fl_airflow.installation import retraining_dag_id
+from fl_airflow import params
+from fl_airflow.assets import global_model
+from fl_airflow.graph import Node, forecast_graph, retraining_graph, rollback_graph
+from fl_airflow.installation import DagKind, forecast_dag_id, retraining_dag_id, rollback_dag_id
+from fl_airflow.notifier import RedRunNotifier
 from fl_airflow.operator import FLStageOperator
+from fl_airflow.retry_policy import retry_policy
+from fl_airflow.stage_docs import BARRIER_DOC, STAGE_DOCS
 from fl_tasks.contracts.config import AgencyConfig, ScenarioConfig
 from fl_tasks.contracts.stage import Stage
 
-_ISO_TIME = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?$"
-
-# What the UI and the lineage say of a task; without it each lineage event would repeat the DAG's page.
-_STAGE_DOCS: dict[Stage, str] = {
-    "ingest": "Read the agency's own data, at the agency.",
-    "standardize": "Bring the rows to the scenario's step, unit and series; rejected rows go to quarantine.",
-    "validate": "Judge the data and freeze this run's examples. Red: the agency is left out of the run.",
-    "cohort": "Invite the agencies that passed. Red: fewer than the threshold t did.",
-    "keys": "Make fresh keys for every round and post the public ones.",
-    "list": "Freeze whose keys count. Red: fewer than t agencies posted theirs.",
-    "shares": "Post encrypted shares of the round secrets, one file for each peer.",
-    "ready": "Open and keep the shares that the peers sent, and say which.",
-    "close": "Freeze the set A of the session. Red: fewer than t agencies hold each other's shares.",
-    "train": "Train on the agency's own data, mask the model delta, post the masked update.",
-    "manifest": "Freeze whose updates are in the sum; fewer than t burn the round.",
-    "ack": "Check the manifest and confirm it.",
-    "reveal": "Post the shares that unmask the sum, and no single update.",
-    "aggregate": "Unmask the sum and take the server optimizer's step. Red: fewer than t agencies revealed.",
-    "close_round": "Pass the newest model on, or end the rounds. Red: too many rounds were burnt.",
-    "evaluate": "Judge the model on the agency's held-back data.",
-    "report": "Write report.json; also for a run that failed.",
-    "verdict": "Decide the colour of the run.",
-}
-_BARRIER_DOC = "Over when every agency's step before it is over, whatever became of it; the next step counts them."
+_POOLED: tuple[Stage, ...] = ("train", "evaluate")
 
 
 def build_retraining_dag(
     scenario: ScenarioConfig, agencies: Sequence[AgencyConfig], *, federation: Path, doc_md: str | None = None
 ) -> DAG:
-    """Return the DAG that retrains one scenario.
+    """Return the DAG that retrains one scenario on its schedule.
 
     Args:
         scenario: What, when and how often.
@@ -54,63 +38,133 @@ def build_retraining_dag(
         federation: Folder with scenarios/ and agencies/, for the stages.
         doc_md: What the UI shows about the DAG.
     """
-    zone = ZoneInfo(scenario.schedule.timezone)
-    dag = DAG(
-        dag_id=retraining_dag_id(scenario.scenario),
-        dag_display_name=f"Federated retraining: {scenario.title}",
+    builder = _Builder("retraining", scenario, tuple(agencies), federation)
+    dag = builder.dag(
+        retraining_dag_id(scenario.scenario),
+        f"Federated retraining: {scenario.title}",
         schedule=CronDataIntervalTimetable(scenario.schedule.cron, timezone=scenario.schedule.timezone),
-        start_date=dt.datetime.combine(scenario.schedule.start_date, dt.time(), tzinfo=zone),
-        catchup=scenario.schedule.catchup,
-        max_active_runs=scenario.schedule.max_active_runs,
-        default_args={
-            "owner": scenario.tasks.owner,
-            "retries": scenario.tasks.retries,
-            "retry_delay": dt.timedelta(seconds=scenario.tasks.retry_delay_seconds),
-            "retry_exponential_backoff": 2,
-            "execution_timeout": dt.timedelta(minutes=scenario.tasks.timeout_minutes),
-        },
-        params=_params(scenario, [agency.agency for agency in agencies]),
-        tags=["federated", scenario.scenario],
         doc_md=doc_md,
     )
-    queues = {agency.agency: agency.queue for agency in agencies}
-    groups: dict[tuple[str, ...], TaskGroup | None] = {(): None}
-    tasks: dict[str, BaseOperator] = {}
-    for node in retraining_graph(sorted(queues), scenario.rounds.groups):
-        task = _task(node, scenario, federation, queues, dag=dag, group=_group(node.groups, groups, dag))
-        tasks[node.task_id] = task
-        task.set_upstream([tasks[before] for before in node.upstream])
+    builder.add(retraining_graph(builder.names, scenario.rounds.groups), dag)
+    dag.params = ParamsDict(params.retraining_params(scenario, builder.names))  # after the tasks: each would copy them
     return dag
 
 
-def _params(scenario: ScenarioConfig, agencies: list[str]) -> dict[str, Param]:
-    """Return what a manual run may set; it can only make a run smaller."""
-    return {
-        "rounds": Param(
-            None,
-            type=["integer", "null"],
-            minimum=1,
-            maximum=scenario.rounds.wanted,
-            description=f"Fewer rounds than the {scenario.rounds.wanted} of the scenario.",
-        ),
-        "agencies": Param(
-            None,
-            type=["array", "null"],
-            items={"enum": agencies},
-            minItems=1,
-            uniqueItems=True,
-            description="Fewer agencies than the roster has.",
-        ),
-        "interval": Param(
-            None,
-            type=["array", "null"],
-            items={"type": "string", "pattern": _ISO_TIME},
-            minItems=2,
-            maxItems=2,
-            description="Start and end of the data interval instead of the scheduled one; "
-            f"without a UTC offset in {scenario.schedule.timezone}.",
-        ),
-    }
+def build_forecast_dag(
+    scenario: ScenarioConfig, agencies: Sequence[AgencyConfig], *, federation: Path, doc_md: str | None = None
+) -> DAG:
+    """Return the DAG in which each agency forecasts with the champion, started by a promotion; arguments as above."""
+    builder = _Builder("forecast", scenario, tuple(agencies), federation)
+    dag = builder.dag(
+        forecast_dag_id(scenario.scenario),
+        f"Forecast: {scenario.title}",
+        schedule=[global_model(scenario.scenario)],
+        doc_md=doc_md,
+    )
+    builder.add(forecast_graph(builder.names), dag)
+    dag.params = ParamsDict(params.forecast_params(builder.names))  # after the tasks: each would copy them
+    return dag
+
+
+def build_rollback_dag(scenario: ScenarioConfig, *, federation: Path, doc_md: str | None = None) -> DAG:
+    """Return the DAG that restores a former champion, started by hand only; arguments as above."""
+    builder = _Builder("rollback", scenario, (), federation)
+    dag = builder.dag(
+        rollback_dag_id(scenario.scenario),
+        f"Model rollback: {scenario.title}",
+        schedule=None,
+        doc_md=doc_md,
+    )
+    builder.add(rollback_graph(), dag)
+    dag.params = ParamsDict(params.rollback_params())  # after the tasks: each would copy them
+    return dag
+
+
+@dataclass(frozen=True)
+class _Builder:
+    kind: DagKind
+    scenario: ScenarioConfig
+    agencies: tuple[AgencyConfig, ...]
+    federation: Path
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(agency.agency for agency in self.agencies)
+
+    def dag(
+        self,
+        dag_id: str,
+        title: str,
+        *,
+        schedule: CronDataIntervalTimetable | list[Asset] | None,
+        doc_md: str | None,
+    ) -> DAG:
+        when, tasks = self.scenario.schedule, self.scenario.tasks
+        delay = dt.timedelta(seconds=tasks.retry_delay_seconds)
+        return DAG(
+            dag_id=dag_id,
+            dag_display_name=title,
+            schedule=schedule,
+            start_date=dt.datetime.combine(when.start_date, dt.time(), tzinfo=ZoneInfo(when.timezone)),
+            catchup=when.catchup,
+            max_active_runs=when.max_active_runs,
+            default_args={
+                "owner": tasks.owner,
+                "retries": tasks.retries,
+                "retry_delay": delay,
+                "retry_exponential_backoff": 2,
+                "max_retry_delay": dt.timedelta(seconds=tasks.max_retry_delay_seconds),
+                "retry_policy": retry_policy(delay),
+                "execution_timeout": dt.timedelta(minutes=tasks.timeout_minutes),
+            },
+            on_failure_callback=RedRunNotifier(
+                self.scenario.scenario, self.kind, frozenset(self.names), self.scenario.notify
+            ),
+            tags=["federated", self.kind, self.scenario.scenario],
+            doc_md=doc_md,
+        )
+
+    def add(self, graph: Iterable[Node], dag: DAG) -> None:
+        queues = {agency.agency: agency.queue for agency in self.agencies}
+        groups: dict[tuple[str, ...], TaskGroup | None] = {(): None}
+        tasks: dict[str, BaseOperator] = {}
+        for node in graph:
+            task = self._task(node, queues, dag=dag, group=_group(node.groups, groups, dag))
+            tasks[node.task_id] = task
+            # What set_upstream does, which besides hashes the whole DAG for every edge: a quarter of the parse.
+            for before in node.upstream:
+                task.upstream_task_ids.add(before)
+                tasks[before].downstream_task_ids.add(task.task_id)
+
+    def _task(self, node: Node, queues: dict[str, str], *, dag: DAG, group: TaskGroup | None) -> BaseOperator:
+        common: dict[str, Any] = {
+            "task_id": node.task_id.rsplit(".", 1)[-1],
+            "trigger_rule": node.rule,
+            "dag": dag,
+            "task_group": group,
+        }
+        if node.stage is None:
+            return EmptyOperator(doc_md=BARRIER_DOC, **common)
+        if node.agency is not None:
+            common["queue"] = queues[node.agency]
+        if node.stage in _POOLED:
+            common["pool"] = self.scenario.tasks.training_pool
+        if node.stage == "promote":
+            # Also read, so that a version which was announced is not announced again.
+            common["inlets"] = common["outlets"] = [global_model(self.scenario.scenario)]
+        return FLStageOperator(
+            stage=node.stage,
+            scenario=self.scenario.scenario,
+            federation=str(self.federation),
+            cron=self.scenario.schedule.cron,
+            timezone=self.scenario.schedule.timezone,
+            kind=self.kind,
+            agency=node.agency,
+            round=node.round,
+            skips=node.skips,
+            doc_md=STAGE_DOCS[node.stage],
+            **common,
+        )
 
 
 def _group(path: tuple[str, ...], groups: dict[tuple[str, ...], TaskGroup | None], dag: DAG) -> TaskGroup | None:
@@ -118,35 +172,3 @@ def _group(path: tuple[str, ...], groups: dict[tuple[str, ...], TaskGroup | None
         parent = _group(path[:-1], groups, dag)
         groups[path] = TaskGroup(path[-1], parent_group=parent, dag=dag)
     return groups[path]
-
-
-def _task(
-    node: Node,
-    scenario: ScenarioConfig,
-    federation: Path,
-    queues: dict[str, str],
-    *,
-    dag: DAG,
-    group: TaskGroup | None,
-) -> BaseOperator:
-    common: dict[str, Any] = {
-        "task_id": node.task_id.rsplit(".", 1)[-1],
-        "trigger_rule": node.rule,
-        "dag": dag,
-        "task_group": group,
-    }
-    if node.stage is None:
-        return EmptyOperator(doc_md=_BARRIER_DOC, **common)
-    if node.agency is not None:
-        common["queue"] = queues[node.agency]
-    return FLStageOperator(
-        stage=node.stage,
-        scenario=scenario.scenario,
-        federation=str(federation),
-        timezone=scenario.schedule.timezone,
-        agency=node.agency,
-        round=node.round,
-        skips=node.skips,
-        doc_md=_STAGE_DOCS[node.stage],
-        **common,
-    )

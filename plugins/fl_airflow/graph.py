@@ -1,15 +1,18 @@
-"""The tasks of one retraining and the edges between them, without Airflow.
+"""The tasks of a retraining and of a forecast, and the edges between them, without Airflow.
 
-    prepare.<agency>:  ingest -> standardize -> validate
+    prepare.<agency>:  ingest -> anonymize -> standardize -> validate
     cohort
     setup:             keys.<agency> -> list -> shares.<agency> -> ready.<agency> -> close
     round_NN:          train.<agency> -> manifest -> ack.<agency> -> reveal.<agency> -> aggregate -> close_round
-    evaluate.<agency> -> report -> verdict
+    evaluate.<agency> -> gate -> promote -> report -> verdict
 
 A step that needs only enough of the agencies stands behind a barrier: a task without work that is over when
 all agencies' tasks before it are over, whatever became of them. The step itself follows the barrier *and* the
 coordinator's step before it, so that it counts the agencies (and fails below the threshold) if that step
 succeeded, and never starts if it failed. Barriers also keep the number of edges linear in the agencies.
+
+The report is written whatever became of the run. The verdict follows it and the promotion, which may be skipped
+(the model is held) but not fail.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from fl_tasks.contracts.stage import Stage
 # The names are Airflow's trigger rules.
 Rule = Literal["all_success", "all_done", "none_failed_min_one_success"]
 
-_PREPARATION: tuple[Stage, ...] = ("ingest", "standardize", "validate")
+_PREPARATION: tuple[Stage, ...] = ("ingest", "anonymize", "standardize", "validate")
+_FORECAST: tuple[Stage, ...] = ("ingest", "anonymize", "standardize", "predict")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Node:
         agency: Whose task it is; none at the coordinator.
         round: Its round, from 1.
         skips: Tasks that are skipped at once when its result says so (`burnt` of a manifest, `finished` of a
-            close_round).
+            close_round or, in a dry run, of the cohort).
     """
 
     task_id: str
@@ -62,11 +66,7 @@ def retraining_graph(agencies: Sequence[str], rounds: int) -> tuple[Node, ...]:
         agencies: The roster's agencies, each once.
         rounds: Round indices of a run, at least 1: those wanted and the spare ones.
     """
-    nodes = [
-        *_prepare(agencies),
-        Node("cohort", "cohort", _each("prepare.{}.validate", agencies), "all_done"),
-        *_setup(agencies),
-    ]
+    nodes = _setup(agencies)
     groups: list[list[Node]] = []
     start = "setup.close"
     for round_ in range(1, rounds + 1):
@@ -77,23 +77,31 @@ def retraining_graph(agencies: Sequence[str], rounds: int) -> tuple[Node, ...]:
         group[-1] = replace(group[-1], skips=later)
         later = (*(node.task_id for node in group), *later)
     nodes += [node for group in groups for node in group]
-    nodes += [
-        # Later rounds are skipped once enough are done; a failed one stops the run here.
-        _of("evaluate", agency, f"evaluate.{agency}", (start, f"setup.ready.{agency}"), "none_failed_min_one_success")
-        for agency in agencies
-    ]
-    nodes.append(Node("report", "report", _each("evaluate.{}", agencies), "all_done"))
-    nodes.append(Node("verdict", "verdict", ("report", start), "none_failed_min_one_success"))
-    return tuple(nodes)
+    nodes += _end(agencies, start)
+    cohort = Node("cohort", "cohort", _each("prepare.{}.validate", agencies), "all_done")
+    return (*_prepare(agencies), replace(cohort, skips=tuple(node.task_id for node in nodes)), *nodes)
+
+
+def forecast_graph(agencies: Sequence[str]) -> tuple[Node, ...]:
+    """Return the tasks in which each agency uses the champion on its own data; none waits for a peer."""
+    return tuple(node for agency in agencies for node in _chain(_FORECAST, agency, agency))
+
+
+def rollback_graph() -> tuple[Node, ...]:
+    """Return the one task that restores a former champion."""
+    return (Node("rollback", "rollback", ()),)
 
 
 def _prepare(agencies: Sequence[str]) -> list[Node]:
-    nodes = []
-    for agency in agencies:
-        before: tuple[str, ...] = ()
-        for stage in _PREPARATION:
-            nodes.append(_of(stage, agency, f"prepare.{agency}.{stage}", before))
-            before = (nodes[-1].task_id,)
+    return [node for agency in agencies for node in _chain(_PREPARATION, agency, f"prepare.{agency}")]
+
+
+def _chain(stages: Sequence[Stage], agency: str, group: str) -> list[Node]:
+    nodes: list[Node] = []
+    before: tuple[str, ...] = ()
+    for stage in stages:
+        nodes.append(_of(stage, agency, f"{group}.{stage}", before))
+        before = (nodes[-1].task_id,)
     return nodes
 
 
@@ -155,6 +163,28 @@ def _round(agencies: Sequence[str], round_: int, start: str) -> list[Node]:
             "none_failed_min_one_success",
             round=round_,
         ),
+    ]
+
+
+def _end(agencies: Sequence[str], start: str) -> list[Node]:
+    """Return what follows the rounds. `start` is the last round's close_round."""
+    return [
+        *(
+            # Later rounds are skipped once enough are done; a failed one stops the run here.
+            _of(
+                "evaluate",
+                agency,
+                f"evaluate.{agency}",
+                (start, f"setup.ready.{agency}"),
+                "none_failed_min_one_success",
+            )
+            for agency in agencies
+        ),
+        _barrier("all_evaluated", _each("evaluate.{}", agencies)),
+        Node("gate", "gate", ("all_evaluated", start), "none_failed_min_one_success"),
+        Node("promote", "promote", ("gate",)),
+        Node("report", "report", ("promote",), "all_done"),
+        Node("verdict", "verdict", ("report", "promote"), "none_failed_min_one_success"),
     ]
 
 

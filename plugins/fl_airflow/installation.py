@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAGS_FOLDER = REPOSITORY / "dags"
@@ -19,11 +20,34 @@ def installation_home() -> Path:
     return Path(os.environ.get("HUILIU_HOME") or REPOSITORY / "var").resolve()
 
 
+DagKind = Literal["retraining", "forecast", "rollback"]
+
+
 def retraining_dag_id(scenario: str) -> str:
-    """Return the name of a scenario's DAG."""
+    """Return the name of the DAG that retrains a scenario."""
     return f"federated_retraining__{scenario}"
 
 
-def federated_run_id(scenario: str, airflow_run_id: str) -> str:
-    """Return the name of a run's folders and messages."""
-    return f"{scenario}__{airflow_run_id}"
+def forecast_dag_id(scenario: str) -> str:
+    """Return the name of the DAG in which each agency uses a scenario's champion."""
+    return f"forecast__{scenario}"
+
+
+def rollback_dag_id(scenario: str) -> str:
+    """Return the name of the DAG that restores a former champion of a scenario."""
+    return f"model_rollback__{scenario}"
+
+
+def asset_name(scenario: str) -> str:
+    """Return the name of the asset that a promoted model updates."""
+    return f"global_model/{scenario}"
+
+
+def federated_run_id(scenario: str, airflow_run_id: str, kind: DagKind = "retraining") -> str:
+    """Return the name of a run's folders and messages.
+
+    Runs of the other DAGs are named `<kind>.<scenario>__<Airflow run id>`: no scenario's name holds a dot, so that
+    none of them can ever take the folder of a retraining.
+    """
+    prefix = "" if kind == "retraining" else f"{kind}."
+    return f"{prefix}{scenario}__{airflow_run_id}"

@@ -9,21 +9,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from zoneinfo import ZoneInfo
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    DownstreamTasksSkipped,
-)
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 from pydantic import ValidationError
 
-from fl_airflow.installation import STEP, federated_run_id, installation_home
+from fl_airflow.assets import global_model
+from fl_airflow.installation import STEP, DagKind, federated_run_id, installation_home
+from fl_airflow.interval import run_interval
 from fl_airflow.process import GroupProcess
+from fl_airflow.retry_policy import StageCrashed, StageNotReady
 from fl_tasks.contracts.base import describe
-from fl_tasks.contracts.stage import EXIT_FINAL, Stage, StageResult, StageSpec, read_result, write_spec
+from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY, Stage, StageResult, StageSpec, read_result, write_spec
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -36,13 +33,16 @@ class FLStageOperator(BaseOperator):
     """Run one stage, and turn what it left behind into the task's state.
 
     The stage gets a typed spec in a file and nothing else: no template, no part of a command line. A stage
-    that fails for good (exit code 10) is not retried. XCom holds the stage's StageResult, never data.
+    that fails for good (exit code 10) is not retried; see retry_policy. XCom holds the stage's StageResult, never
+    data. A promotion updates the scenario's asset.
 
     Args:
         stage: What to do.
         scenario: For which scenario.
         federation: Folder with scenarios/ and agencies/, absolute.
+        cron: The scenario's schedule, for a run that has no interval of its own.
         timezone: IANA name; times of the run's parameters without a UTC offset are local times of it.
+        kind: Of which DAG the task is.
         agency: Whose stage it is; none at the coordinator.
         round: From 1, in a round.
         skips: Tasks to skip at once if the result is `burnt` or `finished`.
@@ -58,7 +58,9 @@ class FLStageOperator(BaseOperator):
         stage: Stage,
         scenario: str,
         federation: str,
+        cron: str,
         timezone: str,
+        kind: DagKind = "retraining",
         agency: str | None = None,
         round: int | None = None,
         skips: Sequence[str] = (),
@@ -68,7 +70,9 @@ class FLStageOperator(BaseOperator):
         self.stage = stage
         self.scenario = scenario
         self.federation = federation
+        self.cron = cron
         self.timezone = timezone
+        self.kind: DagKind = kind
         self.agency = agency
         self.round = round
         self.skips = tuple(skips)
@@ -82,13 +86,15 @@ class FLStageOperator(BaseOperator):
             AirflowSkipException: If the stage has nothing to do, or the agency is left out of this run.
             DownstreamTasksSkipped: If its result makes `skips` superfluous.
             AirflowFailException: If it failed for good, or a parameter of the run is wrong.
-            AirflowException: If it failed in a way that a retry may mend.
+            StageNotReady: If it found something busy, or not there yet.
+            StageCrashed: If its process was killed, broke, or left no result.
         """
         chosen = context["params"].get("agencies")
         if self.agency is not None and chosen is not None and self.agency not in chosen:
             self._step("skipped", "left out by the run's parameters")
             raise AirflowSkipException(f"{self.agency} is left out by the run's parameters")
-        result = self._run(self._spec(context))
+        spec = self._spec(context)
+        result = self._run(spec)
         self._result = result
         if result.status == "skipped":
             self._step("skipped", result.reason, result.seconds)
@@ -96,6 +102,8 @@ class FLStageOperator(BaseOperator):
         if result.failed:
             self._step("failed", result.reason, result.seconds)
             raise AirflowFailException(result.reason or "the run did not reach a usable end")
+        if self.stage == "promote":
+            self._announce(spec, result, context)
         self._step("burnt" if result.burnt else "done", result.reason, result.seconds)
         value = result.model_dump(mode="json")
         if self.skips and (result.burnt or result.finished):
@@ -122,7 +130,8 @@ class FLStageOperator(BaseOperator):
 
     def _spec(self, context: Context) -> StageSpec:
         params = context["params"]
-        run_id = federated_run_id(self.scenario, context["run_id"])
+        run_id = federated_run_id(self.scenario, context["run_id"], self.kind)
+        interval = run_interval(context, scenario=self.scenario, cron=self.cron, timezone=self.timezone)
         try:
             return StageSpec.model_validate(
                 {
@@ -130,40 +139,42 @@ class FLStageOperator(BaseOperator):
                     "stage": self.stage,
                     "scenario": self.scenario,
                     "run_id": run_id,
-                    "data_interval": self._interval(context),
+                    "data_interval": interval,
                     "home": installation_home(),
                     "federation": Path(self.federation),
                     "agency": self.agency,
                     "round": self.round,
                     "rounds": params.get("rounds"),
                     "agencies": None if params.get("agencies") is None else tuple(params["agencies"]),
+                    "dry_run": params.get("dry_run", False),
+                    "version": params.get("version"),
+                    "run_started": _started(context),
                     "seconds_by_stage": self._seconds_by_stage(context) if self.stage == "report" else {},
                 }
             )
         except ValidationError as error:
             raise AirflowFailException(f"stage {self.stage}: {describe(error)}; check the run's parameters") from error
 
-    def _interval(self, context: Context) -> tuple[dt.datetime, dt.datetime]:
-        """Return the data interval: the run's parameter if it has one, else the scheduled one."""
-        chosen = context["params"].get("interval")
-        if chosen is None:
-            run = context["dag_run"]
-            if run.data_interval_start is None or run.data_interval_end is None:
-                raise AirflowFailException(
-                    "the run has no data interval; trigger it with a logical date or with the parameter interval"
-                )
-            chosen = (run.data_interval_start.isoformat(), run.data_interval_end.isoformat())
-        try:
-            start, end = (dt.datetime.fromisoformat(time) for time in chosen)
-        except ValueError as error:
-            raise AirflowFailException(
-                "parameter interval: needed are two ISO 8601 times, like 2012-03-01 and 2012-04-01"
-            ) from error
-        zone = ZoneInfo(self.timezone)
-        return (
-            start if start.tzinfo else start.replace(tzinfo=zone),
-            end if end.tzinfo else end.replace(tzinfo=zone),
-        )
+    def _announce(self, spec: StageSpec, result: StageResult, context: Context) -> None:
+        """Have the task's end update the asset, unless an earlier run of the task has done so for this version.
+
+        Raises:
+            AirflowSkipException: If it has: only a skipped task does not update its asset.
+            StageCrashed: If the result does not say which model was promoted.
+        """
+        sha256 = result.digests.get("model")
+        if result.version is None or sha256 is None:
+            self._step("failed", "incomplete result")
+            raise StageCrashed("stage promote: its result needs a version and the digest `model`")
+        asset = global_model(self.scenario)
+        if any((event.extra or {}).get("version") == result.version for event in context["inlet_events"][asset]):
+            self._step("skipped", f"version {result.version} was announced before", result.seconds)
+            raise AirflowSkipException(f"version {result.version} was announced before")
+        context["outlet_events"][asset].extra = {
+            "version": result.version,
+            "model_sha256": sha256,
+            "data_interval": [time.isoformat() for time in spec.data_interval],
+        }
 
     def _run(self, spec: StageSpec) -> StageResult:
         path = write_spec(spec)
@@ -181,13 +192,14 @@ class FLStageOperator(BaseOperator):
                 return read_result(spec)
             except (FileNotFoundError, ValidationError) as error:
                 self._step("failed", "no result")
-                raise AirflowException(
+                raise StageCrashed(
                     f"stage {self.stage} ended well but left no valid {spec.result_path.name}"
                 ) from error
         self._step("failed", f"exit code {code}")
         if code == EXIT_FINAL:
             raise AirflowFailException(f"stage {self.stage} failed for good (exit code {code}); its log says why")
-        raise AirflowException(f"stage {self.stage} failed (exit code {code}); its log says why")
+        failure = StageNotReady if code == EXIT_RETRY else StageCrashed
+        raise failure(f"stage {self.stage} failed (exit code {code}); its log says why")
 
     def _seconds_by_stage(self, context: Context) -> dict[str, float]:
         """Sum the run time of this run's stages so far, by stage."""
@@ -213,3 +225,9 @@ class FLStageOperator(BaseOperator):
             "reason": reason,
         }
         self.log.info("%s %s", STEP, json.dumps(fields))
+
+
+def _started(context: Context) -> dt.datetime:
+    """Return when a run was started. A run of `dag.test` calls its logical date its start."""
+    run = context["dag_run"]
+    return run.run_after if run.start_date is None else max(run.start_date, run.run_after)

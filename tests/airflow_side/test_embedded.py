@@ -14,9 +14,6 @@ from fl_airflow.embedded.dag_run import airflow_run_id
 from fl_airflow.embedded.memory import PeakMemory
 from fl_airflow.embedded.process_tree import tree_pss_bytes
 from fl_airflow.embedded.settings import environment
-from fl_airflow.embedded.table import summary
-
-from fl_tasks.contracts.report import Report
 
 DEMO = [sys.executable, "-P", "-m", "fl_airflow.embedded", "demo"]
 
@@ -117,37 +114,3 @@ def test_the_embedded_airflow_is_its_own_and_phones_nobody(tmp_path, monkeypatch
     (rule,) = json.loads(env["AIRFLOW__OPENLINEAGE__EMISSION_POLICY"])
     assert rule["locked"]
     assert rule["controls"]["include_source_code"] is False
-
-
-def metric(value: float) -> dict[str, dict[str, float]]:
-    return {"15min": {"mae": value, "rmse": 2 * value, "n": 9, "last_step_mae": value, "last_step_rmse": value}}
-
-
-def test_the_table_has_a_row_an_agency_and_names_who_was_left_out():
-    evaluation = {"federated": metric(2.5), "local_only": metric(2.75), "persistence": metric(3.0)}
-    report = Report.model_validate_json(
-        json.dumps(
-            {
-                "schema": 1,
-                "run_id": "traffic__x",
-                "scenario": "traffic",
-                "status": "held",
-                "reason": "no gate",
-                "data_interval": ["2012-03-01T00:00:00Z", "2012-04-01T00:00:00Z"],
-                "unit": "mph",
-                "cohort": ["east", "west"],
-                "excluded": {"north": "rejected"},
-                "evaluation": {
-                    "overall": evaluation,
-                    "agencies": {"west": {"persistence": metric(4.0)}, "east": evaluation},
-                },
-            }
-        )
-    )
-    lines = summary(report).splitlines()
-    assert "mph" in lines[0]
-    assert lines[2].split() == ["east", "5.000", "5.500", "6.000", "2.500", "2.750", "3.000"]
-    assert lines[3].split() == ["west", "-", "-", "8.000", "-", "-", "4.000"]
-    assert lines[4].split()[0] == "overall"
-    assert "status held: no gate" in lines
-    assert "left out: north: rejected" in lines

@@ -1,9 +1,10 @@
-"""Whole runs of the real DAG in a real Airflow, with a stand-in for what the stages do: who runs, who is skipped.
+"""Whole runs of the real DAGs in a real Airflow, with a stand-in for what the stages do: who runs, who is skipped.
 
 All cases run in one process, because Airflow takes longer to start than to run any of them.
 """
 
 import collections
+import datetime as dt
 import json
 import os
 import shutil
@@ -19,33 +20,11 @@ from fl_airflow.embedded.settings import environment
 from fl_airflow.installation import DAGS_FOLDER
 
 from fl_tasks.contracts.stage import StageResult
+from tests.airflow_side import sinks
+from tests.airflow_side.cases import CASES, EAST, MODEL, RED, WEST
 
-# Two members keep the runs short; what the threshold is, the stages decide.
-EAST, WEST = "district_northeast", "district_southwest"
-CASES = {
-    "complete": {
-        "conf": {"rounds": 1, "interval": ["2012-05-01", "2012-06-01T00:00:00+02:00"]},
-        "stand_in": {"close_round:1": {"finished": True}},
-    },
-    "rejected": {"stand_in": {f"validate:{EAST}": {"exit": 10}, "close_round:1": {"finished": True}}},
-    "lost_in_round_1": {
-        "stand_in": {
-            f"train:{EAST}:1": {"exit": 10},
-            f"shares:{WEST}": {"exit": 1, "once": True},
-            "close_round:2": {"finished": True},
-        }
-    },
-    "burnt": {"stand_in": {"manifest:1": {"burnt": True}, "close_round:2": {"finished": True}}},
-    "no_cohort": {"stand_in": {"cohort": {"exit": 10}}},
-    "no_sum": {"stand_in": {"aggregate:2": {"exit": 10}}},
-    "red_verdict": {
-        "stand_in": {"verdict": {"failed": True, "reason": "too few"}, "close_round:1": {"finished": True}}
-    },
-    "fewer_agencies": {
-        "conf": {"agencies": [WEST]},
-        "stand_in": {"close_round:1": {"finished": True}, f"ack:{WEST}:1": {"status": "skipped", "reason": "why"}},
-    },
-}
+# Every run counts in the first test's time.
+pytestmark = pytest.mark.timeout(900)
 GONE = {"skipped", "upstream_failed"}
 
 
@@ -69,24 +48,46 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(home) -> dict[str, Run]:
+def hook():
+    with sinks.webhook() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mail():
+    with sinks.mailbox() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def runs(home, hook, mail) -> dict[str, Run]:
     dags = home / "dags"
     shutil.copytree(DAGS_FOLDER, dags, ignore=shutil.ignore_patterns("__pycache__"))
     for file in (dags / "federation" / "agencies").glob("*.yaml"):
         if file.stem not in (EAST, WEST):
             file.unlink()
-    path = dags / "federation" / "scenarios" / "traffic_districts.yaml"
+    scenarios = dags / "federation" / "scenarios"
+    for file in scenarios.glob("*.yaml"):
+        if file.stem != "traffic_districts":
+            file.unlink()
+    path = scenarios / "traffic_districts.yaml"
     config = yaml.safe_load(path.read_text())
     config["rounds"] = {"wanted": 2, "spare": 1}
     config["tasks"] |= {"retries": 1, "retry_delay_seconds": 1}
+    config["notify"] = {
+        "webhook_connection": "fl_webhook",
+        "email_connection": "fl_mail",
+        "email_to": ["ops@example.org"],
+    }
     path.write_text(yaml.safe_dump(config))
     prepare_airflow(home)
     env = environment(home, lineage=home / "openlineage.jsonl") | {"AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
+    env |= sinks.connections(hook, mail)
     with (home / "log").open("w+") as log:
         script = Path(__file__).with_name("run_cases.py")
         done = subprocess.run(
             [sys.executable, "-P", str(script), str(dags), json.dumps(CASES)],
-            env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, timeout=280, check=False,
+            env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, timeout=880, check=False,
         )  # fmt: skip
         log.seek(0)
         text = log.read()
@@ -96,15 +97,55 @@ def runs(home) -> dict[str, Run]:
 
 
 def test_a_complete_run_skips_the_rounds_that_it_does_not_need_and_is_green(runs):
-    run = runs["complete"]
+    run = runs["promoted"]
     assert run.found["state"] == "success"
     assert run.of("round_01") == {"success"}
     assert run.of("round_02") == run.of("round_03") == {"skipped"}
     assert run.of("evaluate") == run.of("report") == run.of("verdict") == {"success"}
 
 
+def test_a_promoted_model_updates_the_asset_and_says_which_model_and_which_data(runs):
+    run = runs["promoted"]
+    assert run.of("gate") == run.of("promote") == {"success"}
+    extra = {
+        "version": 3,
+        "model_sha256": MODEL,
+        "data_interval": ["2012-05-01T00:00:00-07:00", "2012-06-01T00:00:00+02:00"],
+    }
+    name = "global_model/traffic_districts"
+    assert run.found["events"] == [[name, f"huiliu://{name}", "promote", extra]]
+
+
+def test_a_version_is_announced_once(runs):
+    run = runs["promoted_again"]
+    assert run.found["state"] == "success"
+    assert run.of("promote") == {"skipped"}
+    assert run.of("report") == run.of("verdict") == {"success"}
+
+
+def test_no_other_run_updates_the_asset(runs):
+    assert {name for name, run in runs.items() if run.found["events"]} == {"promoted"}
+
+
+def test_a_held_model_and_an_agency_that_cannot_judge_it_leave_the_run_green(runs):
+    run = runs["held"]
+    assert run.found["state"] == "success"
+    assert run.of("evaluate", EAST) == {"failed"}
+    assert run.of("promote") == {"skipped"}
+    assert run.of("gate") == run.of("report") == run.of("verdict") == {"success"}
+
+
+def test_a_dry_run_ends_with_the_cohort_and_is_green(runs):
+    run = runs["dry_run"]
+    assert run.found["state"] == "success"
+    assert run.of("prepare") == run.of("cohort") == {"success"}
+    assert {state for task, state in run.states.items() if not task.startswith(("prepare.", "cohort"))} == {"skipped"}
+    prepared = ("ingest", "anonymize", "standardize", "validate", "cohort")
+    assert {spec["stage"]: spec["dry_run"] for spec in run.found["specs"]} == dict.fromkeys(prepared, True)
+
+
 def test_a_spec_says_who_does_what_in_which_round_of_which_run_on_which_data(runs, home):
-    run = runs["complete"]
+    run = runs["promoted"]
     specs = run.found["specs"]
     assert {spec["run_id"] for spec in specs} == {run.found["run_id"]}
     assert {spec["rounds"] for spec in specs} == {1}
@@ -136,11 +177,15 @@ def test_an_agency_lost_in_a_round_is_back_in_the_next(runs):
     assert run.of("round_02", EAST) == {"success"}
 
 
-def test_a_final_error_is_not_retried_and_another_is(runs):
+def test_a_final_error_is_not_retried_what_is_busy_soon_and_a_crash_after_a_growing_delay(runs):
     run = runs["lost_in_round_1"]
     assert run.found["tries"][f"round_01.train.{EAST}"] == 1
-    assert run.found["tries"][f"setup.shares.{WEST}"] == 2
-    assert run.states[f"setup.shares.{WEST}"] == "success"
+    busy, crashed = f"setup.shares.{WEST}", f"round_01.reveal.{WEST}"
+    for task in (busy, crashed):
+        assert run.found["tries"][task] == 2
+        assert run.states[task] == "success"
+    # None: the task's own delay, which doubles.
+    assert run.found["delays"] == {busy: 1.0, crashed: None}
 
 
 def test_a_burnt_round_ends_at_once_and_the_next_one_runs(runs):
@@ -152,20 +197,23 @@ def test_a_burnt_round_ends_at_once_and_the_next_one_runs(runs):
     assert run.of("round_01", "close_round") == run.of("round_02") == {"success"}
 
 
-@pytest.mark.parametrize("case", ["no_cohort", "no_sum"])
-def test_a_failed_step_of_the_coordinator_stops_the_run_which_is_red_and_reported(runs, case):
+@pytest.mark.parametrize(
+    ("case", "failed"),
+    [("no_cohort", "cohort"), ("no_sum", "round_02.aggregate"), ("no_gate", "gate"), ("no_promotion", "promote")],
+)
+def test_a_failed_step_of_the_coordinator_stops_the_run_which_is_red_and_reported(runs, case, failed):
     run = runs[case]
     assert run.found["state"] == "failed"
     assert run.of("report") == {"success"}
-    assert run.of("verdict") == run.of("evaluate") == run.of("round_03", "train") == {"upstream_failed"}
-    assert [task for task, state in run.states.items() if state == "failed"] == [
-        "cohort" if case == "no_cohort" else "round_02.aggregate"
-    ]
+    assert run.of("verdict") == {"upstream_failed"}
+    assert [task for task, state in run.states.items() if state == "failed"] == [failed]
+    if case in ("no_cohort", "no_sum"):
+        assert run.of("evaluate") == run.of("gate") == run.of("round_03", "train") == {"upstream_failed"}
 
 
 def test_nothing_is_done_after_a_cohort_that_failed(runs):
     stages = {spec["stage"] for spec in runs["no_cohort"].found["specs"]}
-    assert stages == {"ingest", "standardize", "validate", "cohort", "report"}
+    assert stages == {"ingest", "anonymize", "standardize", "validate", "cohort", "report"}
 
 
 def test_a_run_without_a_usable_end_is_red(runs):
@@ -185,6 +233,77 @@ def test_a_stage_that_answers_skipped_is_skipped_with_what_follows_from_it(runs)
     run = runs["fewer_agencies"]
     assert run.of("round_01", "ack", WEST) == run.of("round_01", "reveal", WEST) == {"skipped"}
     assert run.of("round_01", "aggregate") == {"success"}
+
+
+def test_a_spec_says_when_the_run_was_started(runs):
+    for run in runs.values():
+        (started,) = {dt.datetime.fromisoformat(spec["run_started"]) for spec in run.found["specs"]}
+        assert dt.timedelta() < dt.datetime.now(dt.UTC) - started < dt.timedelta(minutes=15)
+
+
+def test_a_promotion_starts_a_forecast_of_its_data_interval_at_every_agency(runs):
+    specs = runs["forecast"].found["specs"]
+    assert {tuple(spec["data_interval"]) for spec in specs} == {
+        ("2012-05-01T00:00:00-07:00", "2012-06-01T00:00:00+02:00")
+    }
+    assert {spec["agency"] for spec in specs if spec["stage"] == "predict"} == {EAST, WEST}
+    assert {spec["scenario"] for spec in specs} == {"traffic_districts"}
+
+
+def test_a_forecast_by_hand_takes_its_parameter_or_the_last_interval_that_is_over(runs):
+    specs = runs["forecast_by_hand"].found["specs"]
+    assert {tuple(spec["data_interval"]) for spec in specs} == {("2012-03-01T08:00:00Z", "2012-04-01T07:00:00Z")}
+    assert {spec["agency"] for spec in specs} == {WEST}
+    specs = runs["forecast_of_an_interval"].found["specs"]
+    assert {tuple(spec["data_interval"]) for spec in specs} == {
+        ("2012-05-01T00:00:00-07:00", "2012-06-01T00:00:00-07:00")
+    }
+
+
+def test_an_agency_without_a_forecast_makes_the_run_red_and_the_others_have_theirs(runs):
+    run = runs["forecast"]
+    assert run.found["state"] == "failed"
+    assert run.of("predict", EAST) == {"failed"}
+    assert run.of("predict", WEST) == {"success"}
+
+
+def test_the_runs_of_different_dags_never_share_a_folder(runs):
+    prefixes = {run.found["run_id"].removesuffix(run.found["airflow_run_id"]) for run in runs.values()}
+    assert prefixes == {
+        "traffic_districts__",
+        "forecast.traffic_districts__",
+        "rollback.traffic_districts__",
+    }
+
+
+def test_a_rollback_hands_its_version_to_the_one_stage_that_it_has(runs):
+    run = runs["rollback"]
+    assert run.found["state"] == "success"
+    (spec,) = run.found["specs"]
+    assert (spec["stage"], spec["version"], spec["agency"]) == ("rollback", 2, None)
+
+
+def test_a_red_run_and_no_other_is_told_once_to_the_webhook_and_once_by_mail(runs, hook, mail):
+    assert {name for name, run in runs.items() if run.found["state"] == "failed"} == RED
+    red = sorted(runs[name].found["run_id"] for name in RED)
+    assert {path for path, _ in hook.received} == {"/hooks/fl"}
+    assert sorted(notice["run_id"] for _, notice in hook.received) == red
+    assert sorted(message["Subject"] for message in mail.received) == [f"Huiliu: red run {run_id}" for run_id in red]
+    assert {message["To"] for message in mail.received} == {"ops@example.org"}
+
+
+def test_a_notice_names_the_task_and_the_agency_that_the_run_failed_at(runs, hook):
+    notices = {notice["run_id"]: notice for _, notice in hook.received}
+    told = {name: notices[runs[name].found["run_id"]] for name in RED}
+    assert {name: notice["task"] for name, notice in told.items()} == {
+        "no_cohort": "cohort",
+        "no_sum": "round_02.aggregate",
+        "no_gate": "gate",
+        "no_promotion": "promote",
+        "red_verdict": "verdict",
+        "forecast": f"{EAST}.predict",
+    }
+    assert {name: notice["agency"] for name, notice in told.items() if notice["agency"]} == {"forecast": EAST}
 
 
 def test_the_report_gets_the_summed_run_time_of_every_stage_that_ran(runs):
@@ -214,15 +333,16 @@ def test_lineage_has_one_start_and_one_end_for_every_task_that_ran(runs, home):
         if event["eventType"] == "COMPLETE":
             outputs[run_id, task] = event["outputs"]
     for name, run in runs.items():
-        run_id = run.found["run_id"].partition("__")[2]
+        run_id = run.found["airflow_run_id"]
         for task, state in run.states.items():
             tries = run.found["tries"][task]
             if state in ("success", "failed"):
                 assert events[run_id, task, "START"] == tries, (name, task)
                 assert events[run_id, task, "COMPLETE"] == (state == "success"), (name, task)
                 assert events[run_id, task, "FAIL"] == tries - (state == "success"), (name, task)
-        (output,) = outputs[run_id, "prepare." + WEST + ".ingest"]
-        assert (output["namespace"], output["name"]) == ("exchange", f"ingest:{WEST}")
+        if CASES[name].get("dag") is None:
+            (output,) = outputs[run_id, "prepare." + WEST + ".ingest"]
+            assert (output["namespace"], output["name"]) == ("exchange", f"ingest:{WEST}")
 
 
 def test_progress_tells_every_step_that_is_over_and_what_a_failed_one_said(runs, home):

@@ -46,6 +46,14 @@ def test_only_ingest_starts_without_waiting(graph):
     assert {node.stage for node in graph.values() if not node.upstream} == {"ingest"}
 
 
+def test_an_agencys_rows_are_anonymized_before_anything_else_is_done_with_them(graph):
+    for agency in AGENCIES:
+        steps = [f"prepare.{agency}.{stage}" for stage in ("ingest", "anonymize", "standardize", "validate")]
+        for earlier, later in itertools.pairwise(steps):
+            assert graph[later].upstream == (earlier,)
+            assert graph[later].rule == "all_success"
+
+
 def test_an_agency_prepares_without_waiting_for_a_peer(graph):
     for agency in AGENCIES:
         others = set(AGENCIES) - {agency}
@@ -75,7 +83,7 @@ def test_only_barriers_the_cohort_and_the_report_run_whatever_became_of_the_task
 
 def test_a_barrier_waits_for_the_step_of_every_agency(graph):
     barriers = [node for node in graph.values() if node.stage is None]
-    assert len(barriers) == 3 + 3 * ROUNDS
+    assert len(barriers) == 3 + 3 * ROUNDS + 1
     for node in barriers:
         before_it = [graph[task_id] for task_id in node.upstream]
         assert len({step.stage for step in before_it}) == 1
@@ -87,7 +95,9 @@ def test_every_barrier_is_followed_only_by_tasks_that_need_more_than_the_barrier
     for node in graph.values():
         if node.stage is None:
             for after in downstream(graph, node.task_id):
-                assert graph[after].rule == "all_success"
+                # The gate's other condition may be skipped, when fewer rounds than there are were needed.
+                lenient = "none_failed_min_one_success" if after == "gate" else "all_success"
+                assert graph[after].rule == lenient
                 assert len(graph[after].upstream) == 2
 
 
@@ -136,16 +146,35 @@ def test_the_last_needed_round_skips_every_later_round_and_nothing_else(graph):
     later = {task_id for task_id, node in graph.items() if node.round is not None and node.round > 1}
     assert set(graph["round_01.close_round"].skips) == later
     assert graph["round_03.close_round"].skips == ()
-    assert {node.stage for node in graph.values() if node.skips} == {"manifest", "close_round"}
+    assert {node.stage for node in graph.values() if node.skips} == {"cohort", "manifest", "close_round"}
 
 
-def test_evaluation_and_verdict_run_after_skipped_rounds_but_not_after_a_failed_one(graph):
+def test_a_dry_run_skips_all_that_comes_after_the_cohort_and_nothing_else(graph):
+    assert set(graph["cohort"].skips) == set(graph) - before(graph, "cohort") - {"cohort"}
+
+
+def test_evaluation_and_gate_run_after_skipped_rounds_but_not_after_a_failed_one(graph):
     for agency in AGENCIES:
         node = graph[f"evaluate.{agency}"]
         assert node.rule == "none_failed_min_one_success"
         assert set(node.upstream) == {"round_03.close_round", f"setup.ready.{agency}"}
+    assert graph["gate"].rule == "none_failed_min_one_success"
+    assert set(graph["gate"].upstream) == {"all_evaluated", "round_03.close_round"}
+
+
+def test_only_what_passed_the_gate_is_promoted(graph):
+    assert graph["promote"].rule == "all_success"
+    assert graph["promote"].upstream == ("gate",)
+
+
+def test_the_report_is_written_last_and_whatever_became_of_the_run(graph):
+    assert graph["report"].rule == "all_done"
+    assert before(graph, "report") == set(graph) - {"report", "verdict"}
+
+
+def test_the_verdict_takes_a_promotion_that_was_skipped_but_none_that_failed(graph):
     assert graph["verdict"].rule == "none_failed_min_one_success"
-    assert set(graph["verdict"].upstream) == {"report", "round_03.close_round"}
+    assert set(graph["verdict"].upstream) == {"report", "promote"}
 
 
 def test_the_edges_grow_with_the_agencies_and_not_with_their_square():

@@ -1,0 +1,110 @@
+"""Who hears of a red run: one notice a run, in the log always, to a webhook and by e-mail where the scenario says so.
+
+It is the DAG's callback, not the tasks': a task that fails at one agency leaves the run green. A notice holds names
+and reasons, never data. A channel that fails is logged, and neither stops the next one nor changes the run.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fl_airflow.installation import DagKind, federated_run_id, installation_home
+from fl_tasks.contracts.config import NotifyConfig
+from fl_tasks.contracts.paths import Home
+
+log = logging.getLogger(__name__)
+
+_WEBHOOK_SECONDS = 10
+_RUNBOOKS: dict[DagKind, str] = {
+    "retraining": "docs/runbooks/retraining.md",
+    "forecast": "docs/runbooks/forecast.md",
+    "rollback": "docs/runbooks/model_rollback.md",
+}
+
+Notice = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class RedRunNotifier:
+    """A DAG's on_failure_callback.
+
+    Attributes:
+        scenario: Whose run.
+        kind: Of which DAG.
+        agencies: All members; a task's agency is told by its name.
+        notify: The channels beside the log.
+    """
+
+    scenario: str
+    kind: DagKind
+    agencies: frozenset[str] = field(repr=False)
+    notify: NotifyConfig = field(repr=False)
+
+    def __call__(self, context: Mapping[str, Any]) -> None:
+        """Tell of the run that a callback's context is about."""
+        notice = self._notice(context)
+        log.error("red run: %s", " ".join(f"{name}={value!r}" for name, value in notice.items() if value))
+        if self.notify.webhook_connection is not None:
+            _try("webhook", self.notify.webhook_connection, _post, notice)
+        if self.notify.email_connection is not None:
+            _try(
+                "e-mail",
+                self.notify.email_connection,
+                lambda name, said: _mail(name, self.notify.email_to, said),
+                notice,
+            )
+
+    def _notice(self, context: Mapping[str, Any]) -> Notice:
+        run_id = federated_run_id(self.scenario, context["run_id"], self.kind)
+        ti = context.get("ti")  # the last that failed; a run that got stuck may have none
+        task_id = None if ti is None else str(ti.task_id)
+        return {
+            "dag": str(context["dag"].dag_id),
+            "run_id": run_id,
+            "scenario": self.scenario,
+            "task": task_id,
+            "agency": next((word for word in (task_id or "").split(".") if word in self.agencies), None),
+            "reason": _reported_reason(run_id) or str(context.get("reason") or "unknown"),
+            "runbook": _RUNBOOKS[self.kind],
+        }
+
+
+def _reported_reason(run_id: str) -> str | None:
+    """Return why a run failed, as its report says; nothing if it has no such report here."""
+    try:
+        report = json.loads((Home(installation_home()).report(run_id) / "report.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return str(report["reason"]) if report.get("status") == "failed" and report.get("reason") else None
+
+
+def _try(channel: str, connection: str, send: Callable[[str, Notice], None], notice: Notice) -> None:
+    try:
+        send(connection, notice)
+    except Exception as error:  # whatever a channel does, the run's end stands
+        # Without the error's text: an address may hold a secret.
+        kind = type(error).__name__
+        log.error("red run: no notice by %s: %s; check the Airflow connection %s", channel, kind, connection)
+    else:
+        log.info("red run: notice sent by %s, connection %s", channel, connection)
+
+
+def _post(connection: str, notice: Notice) -> None:
+    from airflow.providers.http.hooks.http import HttpHook  # noqa: PLC0415 - not at parse time
+
+    HttpHook(method="POST", http_conn_id=connection).run(json=notice, extra_options={"timeout": _WEBHOOK_SECONDS})
+
+
+def _mail(connection: str, to: tuple[str, ...], notice: Notice) -> None:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook  # noqa: PLC0415 - not at parse time
+
+    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in notice.items() if value)
+    with SmtpHook(smtp_conn_id=connection) as hook:
+        hook.send_email_smtp(
+            to=list(to), subject=f"Huiliu: red run {notice['run_id']}", html_content=f"<table>{rows}</table>"
+        )
