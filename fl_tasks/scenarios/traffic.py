@@ -19,6 +19,7 @@ from fl_tasks.scenarios.real_data import traffic_folder
 
 __all__ = [
     "DEMO_INTERVAL_END",
+    "DEMO_ROUNDS",
     "build_model",
     "generate",
     "loss",
@@ -33,6 +34,8 @@ __all__ = [
 
 DEMO_INTERVAL_END = "2018-07-01"
 """End of the month that holds all four cities, after their replay."""
+
+DEMO_ROUNDS = 10
 
 _REAL_FILES = {
     "los_angeles": {"incoming/speed_5min.csv.gz": "los_angeles_speed_5min.csv.gz"},

@@ -14,6 +14,7 @@ from fl_tasks.scenarios.traffic_generator import generate
 
 __all__ = [
     "DEMO_INTERVAL_END",
+    "DEMO_ROUNDS",
     "DISTRICTS",
     "build_model",
     "generate",
@@ -29,3 +30,5 @@ __all__ = [
 
 DEMO_INTERVAL_END = "2012-04-01"
 """End of the month in which both the real file and the generated data lie."""
+
+DEMO_ROUNDS = 3

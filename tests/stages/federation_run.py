@@ -13,6 +13,7 @@ from fl_tasks.contracts.config import ScenarioConfig, load_scenario
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.stage import StageResult, StageSpec, write_spec
 from fl_tasks.scenarios import load
+from fl_tasks.scenarios.hand_out import hand_out
 from fl_tasks.stages import enrol
 from fl_tasks.stages.runner import run_stage
 
@@ -27,9 +28,9 @@ INTERVAL = (dt.datetime(2012, 3, 1, tzinfo=ZONE), dt.datetime(2012, 4, 1, tzinfo
 class Run:
     """One run in a home of its own, with a small model and few rounds."""
 
-    def __init__(self, folder: Path, *, rounds: int, run_id: str = RUN_ID) -> None:
+    def __init__(self, folder: Path, *, rounds: int, run_id: str = RUN_ID, federation: Path | None = None) -> None:
         self.home = Home(folder / "home")
-        self.federation = folder / "federation"
+        self.federation = federation or folder / "federation"
         self.rounds = rounds
         self.run_id = run_id
 
@@ -42,8 +43,12 @@ class Run:
             assert old in text
             text = text.replace(old, new)
         path.write_text(text)
+        self.found()
+
+    def found(self) -> None:
+        """Hand out generated data, make keys and a roster, and let every agency approve it."""
         scenario = load(SCENARIO)
-        scenario.hand_out(scenario.generate(seed=5), self.home, self.federation)
+        hand_out(SCENARIO, scenario.generate(seed=5), self.home, self.federation)
         for agency in AGENCIES:
             enrol.init_agency(self.home, self.federation, SCENARIO, agency)
         roster = enrol.init_coordinator(self.home, self.federation, SCENARIO)
@@ -85,7 +90,7 @@ class Run:
         return [self.stage(stage, agency, round_) for agency in agencies]
 
     def prepare(self, agencies) -> None:
-        for stage in ("ingest", "standardize", "validate"):
+        for stage in ("ingest", "anonymize", "standardize", "validate"):
             self.each(stage, agencies)
 
     def set_up(self, agencies) -> None:

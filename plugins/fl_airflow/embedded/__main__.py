@@ -14,35 +14,34 @@ from pydantic import ValidationError
 
 from fl_airflow.embedded.federation import found_federation, hand_out_data, prepare_airflow
 from fl_airflow.embedded.process_tree import adopt_orphans
-from fl_airflow.embedded.run import Outcome, run_scenario
+from fl_airflow.embedded.run import Outcome, run_forecast, run_retraining
 from fl_airflow.embedded.table import summary
 from fl_airflow.installation import FEDERATION, installation_home
+from fl_tasks import scenarios
 from fl_tasks.contracts.base import describe
 from fl_tasks.contracts.config import load_scenario
 from fl_tasks.contracts.errors import ConfigError, FLError
+from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.report import Report
 
 EXIT_RED = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
-# The demo's scenario, and the end of the month in which both the real file and the generated data lie.
-_SCENARIO = "traffic_districts"
-_INTERVAL_END = dt.date(2012, 4, 1)
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 only for a green run."""
     parser = argparse.ArgumentParser(prog="python -m fl_airflow.embedded", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demo_parser = commands.add_parser("demo", help="retrain a traffic model over four agencies")
+    demo_parser = commands.add_parser("demo", help="retrain a scenario over its agencies, from data to report")
+    demo_parser.add_argument("--scenario", default="traffic_districts", help="default traffic_districts")
     demo_parser.add_argument("--data", type=Path, help="folder of the real data set; without it data is generated")
-    demo_parser.add_argument("--rounds", type=int, default=3, help="federated rounds (default 3)")
+    demo_parser.add_argument("--rounds", type=int, help="federated rounds; each scenario has its own default")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
     try:
-        return demo(options.data, options.rounds)
+        return demo(options.scenario, options.data, options.rounds)
     except FLError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_ERROR
@@ -51,17 +50,20 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def demo(data: Path | None, rounds: int) -> int:
-    """Make the federation, hand out the data, retrain once and print the result.
+def demo(scenario: str, data: Path | None, rounds: int | None) -> int:
+    """Make the federation, hand out the data, retrain once, forecast with a promoted model, and print the result.
 
     Args:
+        scenario: Whose DAGs run.
         data: Folder of the real data set; None for generated data.
-        rounds: Aggregated rounds, from 1 to those that the scenario wants.
+        rounds: Aggregated rounds, from 1 to those that the scenario wants; by default those of its demo.
 
     Raises:
         FLError: If the run cannot start; the message says what is wrong.
     """
-    config = load_scenario(FEDERATION, _SCENARIO)
+    config = load_scenario(FEDERATION, scenario)
+    module = scenarios.load(scenario)
+    rounds = module.DEMO_ROUNDS if rounds is None else rounds
     if not 1 <= rounds <= config.rounds.wanted:
         raise ConfigError(
             f"rounds: got {rounds}, needed is 1 to {config.rounds.wanted} (field rounds.wanted of the scenario)"
@@ -69,29 +71,44 @@ def demo(data: Path | None, rounds: int) -> int:
     home = installation_home()
     adopt_orphans()
     print(f"{config.title}\nhome {home}")
-    hand_out_data(_SCENARIO, home, data)
+    hand_out_data(scenario, home, data)
     print(f"data: {'generated' if data is None else data}, handed out to the agencies")
-    found_federation(_SCENARIO, home)
+    found_federation(scenario, home)
     print("roster: approved by every agency")
     prepare_airflow(home)
     zone = ZoneInfo(config.schedule.timezone)
-    outcome = run_scenario(
-        _SCENARIO, home, interval_end=dt.datetime.combine(_INTERVAL_END, dt.time(), tzinfo=zone), rounds=rounds
-    )
-    _show(outcome)
-    return 0 if outcome.green else EXIT_RED
+    interval_end = dt.datetime.fromisoformat(module.DEMO_INTERVAL_END).replace(tzinfo=zone)
+    outcome = run_retraining(scenario, home, interval_end=interval_end, rounds=rounds)
+    forecast = None
+    report = _report(outcome)
+    if outcome.green and report is not None and report.status == "promoted":
+        print("\npromoted: every agency forecasts with the new model, on its own data")
+        forecast = run_forecast(scenario, home, interval=report.data_interval)
+    print()
+    print("there is no report" if report is None else summary(report))
+    for run in (outcome, forecast):
+        if run is not None:
+            _show(run)
+    if forecast is not None:
+        print(f"forecasts: {Home(home).agency('<agency>')}/forecasts/{scenario}/{forecast.folder.name}/")
+    return 0 if outcome.green and (forecast is None or forecast.green) else EXIT_RED
+
+
+def _report(outcome: Outcome) -> Report | None:
+    path = outcome.folder / "report.json"
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        print(f"{path}: not a valid report: {describe(error)}")
+        return None
 
 
 def _show(outcome: Outcome) -> None:
-    print()
-    path = outcome.folder / "report.json"
-    try:
-        print(summary(Report.model_validate_json(path.read_bytes())))
-        print(f"report {path}")
-    except FileNotFoundError:
-        print("there is no report")
-    except ValidationError as error:
-        print(f"{path}: not a valid report: {describe(error)}")
+    for name in ("report.json", "report.html"):
+        if (outcome.folder / name).exists():
+            print(f"report {outcome.folder / name}")
     print(f"log    {outcome.log}")
     print(f"{outcome.seconds:.0f} s, peak memory {outcome.peak_pss_bytes / 2**30:.2f} GiB")
     if outcome.green:

@@ -16,6 +16,7 @@ from fl_tasks import scenarios
 from fl_tasks.contracts.config import load_federation
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.paths import Home
+from fl_tasks.scenarios.hand_out import hand_out
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SEED = 7
@@ -35,7 +36,7 @@ def hand_out_data(scenario: str, home: Path, data: Path | None) -> None:
     """
     module = scenarios.load(scenario)
     files = module.generate(seed=_SEED) if data is None else module.split_real(data)
-    module.hand_out(files, Home(home), FEDERATION)
+    hand_out(scenario, files, Home(home), FEDERATION)
 
 
 def found_federation(scenario: str, home: Path) -> None:

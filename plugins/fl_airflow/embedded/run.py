@@ -1,4 +1,4 @@
-"""Run a scenario's DAG to its end in a process of its own, showing what happens, leaving no process behind."""
+"""Run one of a scenario's DAGs to its end in a process of its own, showing what happens, leaving no process behind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fl_airflow.embedded.memory import PeakMemory
 from fl_airflow.embedded.process_tree import kill_descendants
 from fl_airflow.embedded.progress import Progress
 from fl_airflow.embedded.settings import airflow_home, environment
-from fl_airflow.installation import DAGS_FOLDER, federated_run_id, retraining_dag_id
+from fl_airflow.installation import DAGS_FOLDER, DagKind, federated_run_id, forecast_dag_id, retraining_dag_id
 from fl_tasks.contracts.paths import Home
 
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -42,28 +43,42 @@ class Outcome:
     peak_pss_bytes: int
 
 
-def run_scenario(scenario: str, home: Path, *, interval_end: dt.datetime, rounds: int | None) -> Outcome:
-    """Run one retraining on the data interval that ends at a time; whatever it starts is over on return.
+def run_retraining(scenario: str, home: Path, *, interval_end: dt.datetime, rounds: int) -> Outcome:
+    """Retrain once on the data interval that ends at a time.
 
     Args:
         scenario: Which DAG.
         home: The installation's home folder.
         interval_end: End of a data interval of the scenario's schedule, with its UTC offset.
-        rounds: Aggregated rounds; by default those that the scenario wants.
+        rounds: Aggregated rounds, at most those that the scenario wants.
     """
+    # One logical date is one run to Airflow. Any moment soon after the end stands for the same interval.
+    soon_after = dt.timedelta(microseconds=time.time_ns() // 1000 % 3_600_000_000)
+    logical_date = interval_end + soon_after
+    return _run("retraining", scenario, home, retraining_dag_id(scenario), logical_date, {"rounds": rounds})
+
+
+def run_forecast(scenario: str, home: Path, *, interval: tuple[dt.datetime, dt.datetime]) -> Outcome:
+    """Let each agency forecast with the champion at the end of a data interval; as the promotion would on a server."""
+    conf = {"interval": [moment.isoformat() for moment in interval]}
+    return _run("forecast", scenario, home, forecast_dag_id(scenario), dt.datetime.now(dt.UTC), conf)
+
+
+def _run(
+    kind: DagKind, scenario: str, home: Path, dag_id: str, logical_date: dt.datetime, conf: Mapping[str, object]
+) -> Outcome:
+    """Run one DAG; whatever it starts is over on return."""
     now = dt.datetime.now(dt.UTC)
-    run_id = federated_run_id(scenario, airflow_run_id(now))
+    run_id = federated_run_id(scenario, airflow_run_id(now), kind)
     folder = Home(home).report(run_id)
     folder.mkdir(parents=True, mode=0o700)
     log = airflow_home(home) / "runs" / f"{run_id}.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # One logical date is one run to Airflow. Any moment soon after the end stands for the same interval.
-    soon_after = dt.timedelta(microseconds=int(now.timestamp() * 1e6) % 3_600_000_000)
     argv = [
-        *(sys.executable, "-P", "-m", "fl_airflow.embedded.dag_run", str(DAGS_FOLDER), retraining_dag_id(scenario)),
-        *("--logical-date", (interval_end + soon_after).isoformat()),
+        *(sys.executable, "-P", "-m", "fl_airflow.embedded.dag_run", str(DAGS_FOLDER), dag_id),
+        *("--logical-date", logical_date.isoformat()),
         *("--run-after", now.isoformat()),
-        *("--conf", json.dumps({} if rounds is None else {"rounds": rounds})),
+        *("--conf", json.dumps(conf)),
     ]
     began = time.monotonic()
     with log.open("wb") as output, PeakMemory(folder / "resources.json") as memory:
