@@ -15,11 +15,13 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test faults check format clean up down federation system
 
 help:
-	@echo "make demo   retrain over four agencies   [DATA=folder] [ROUNDS=3]"
+	@echo "make demo   retrain over four agencies   [SCENARIO=traffic_districts] [DATA=folder] [ROUNDS=3]"
 	@echo "make test   run the tests                [ARGS='tests/parity -k gru']"
+	@echo "make up     Airflow with its UI, on this machine [PORT=8080];   make down"
+	@echo "make faults kill and take away parties in the middle of real runs"
 	@echo "make check  lint, format, types, import contracts"
 	@echo "make setup  only the two environments;   make format, make clean"
 
@@ -41,16 +43,36 @@ $(UV):
 	@touch $@
 
 demo: setup
-	@.venv/bin/python -m fl_airflow.embedded demo $(if $(DATA),--data "$(DATA)") $(if $(ROUNDS),--rounds "$(ROUNDS)")
+	@.venv/bin/python -m fl_airflow.embedded demo $(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(DATA),--data "$(DATA)") $(if $(ROUNDS),--rounds "$(ROUNDS)")
 
-test: setup
+# PostgreSQL's server programs, which `make up` needs: installed where they are missing and we are root.
+system:
+	@scripts/system.sh
+
+up: system setup
+	@.venv/bin/python -P -m fl_airflow.server up $(if $(PORT),--port "$(PORT)")
+
+down:
+	@.venv/bin/python -P -m fl_airflow.server down
+
+# Data, keys and roster of a scenario for a trial on the server, as the demo makes them.
+federation: setup
+	@.venv/bin/python -P -m fl_airflow.server federation "$(or $(SCENARIO),traffic_districts)" $(if $(DATA),--data "$(DATA)")
+
+test: system setup
 	@.venv/bin/python tests/run.py $(ARGS)
+
+# A quarter of an hour of whole runs under a scheduler, in which parties are killed and taken away.
+faults: system setup
+	@.venv/bin/python tests/run.py tests/faults $(ARGS)
 
 check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/python scripts/check_compose.py
+	.venv/bin/python -P -m fl_airflow.catalogue --check
 
 format: setup
 	.venv/bin/ruff check --fix .

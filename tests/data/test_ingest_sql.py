@@ -16,7 +16,7 @@ from fl_tasks.data.ingest import read_source
 from fl_tasks.data.sql_table import DatabaseUnreachable
 from tests.data import sources
 from tests.data.sources import CANARY, SPAN, source, write
-from tests.servers.postgres import PostgresServer, postgres_server  # noqa: F401
+from tests.servers.postgres import PostgresServer, postgres_programs, postgres_server  # noqa: F401
 
 TIMES = [
     dt.datetime(2012, 2, 29, 23, 55),
@@ -243,11 +243,9 @@ def test_a_bad_postgres_table_is_refused(postgres, columns, row, expected):
 
 def test_a_table_that_the_login_may_not_read_is_a_final_error(postgres, tmp_path, postgres_server):  # noqa: F811
     postgres("CREATE TABLE speed AS SELECT timestamp '2012-03-01' AS timestamp, 5 AS a")
-    login = f"reader_{uuid.uuid4().hex}"
     owner = sa.make_url((tmp_path / URL_FILE).read_text().strip())
-    with sa.create_engine(owner, poolclass=sa.NullPool).begin() as connection:
-        connection.execute(sa.text(f"CREATE ROLE {login} LOGIN PASSWORD '{CANARY}'"))
-    put_url(tmp_path, owner.set(username=login, password=CANARY).render_as_string(hide_password=False))
+    other = sa.make_url(postgres_server.url(f"reader_{uuid.uuid4().hex}"))
+    put_url(tmp_path, other.set(database=owner.database).render_as_string(hide_password=False))
     with pytest.raises(InputError, match="table speed: the database refuses the query") as caught:
         sources.read(tmp_path, declared())
     assert not caught.value.retryable
@@ -258,8 +256,7 @@ def test_a_table_that_the_login_may_not_read_is_a_final_error(postgres, tmp_path
     assert not {secret for secret in (CANARY, owner.username, "127.0.0.1") if secret in text}
 
 
-@pytest.mark.skipif(PostgresServer.binaries() is None, reason="PostgreSQL is not installed")
-def test_a_database_that_is_down_is_worth_a_retry_and_read_when_it_is_back(tmp_path):
+def test_a_database_that_is_down_is_worth_a_retry_and_read_when_it_is_back(tmp_path, postgres_programs):  # noqa: F811
     server = PostgresServer()
     try:
         server.start()
@@ -270,7 +267,7 @@ def test_a_database_that_is_down_is_worth_a_retry_and_read_when_it_is_back(tmp_p
         with pytest.raises(DatabaseUnreachable, match="table speed: the database does not answer") as caught:
             read_source(declared(), tmp_path, SPAN, name="table speed")
         assert caught.value.retryable
-        assert server.password not in "".join(traceback.format_exception(caught.value))
+        assert sa.make_url(url).password not in "".join(traceback.format_exception(caught.value))
         server.start()
         put_url(tmp_path, server.url("roads"))
         assert sources.read(tmp_path, declared()).series.values.tolist() == [[5.0]]
