@@ -19,11 +19,8 @@ from great_expectations.expectations import core as gxe
 from great_expectations.expectations.expectation import Expectation
 
 from fl_tasks.contracts.config import QualityConfig, SeriesConfig
+from fl_tasks.contracts.data import FIGURE_LEAST
 from fl_tasks.contracts.source import SourceConfig
-
-STALE_AFTER = dt.timedelta(days=2)
-"""Data that ends earlier before the interval's end is noted, not refused."""
-
 
 VOLUME = (0.5, 2.0)
 """Values a day, over those of the last accepted month: beyond is noted."""
@@ -98,8 +95,8 @@ def _observations(
         ),
         gxe.ExpectColumnMaxToBeBetween(
             column="timestamp",
-            min_value=end - STALE_AFTER,
-            **_warning("recency", f"the newest row at most {STALE_AFTER.days} days before the interval's end"),
+            min_value=end - dt.timedelta(days=quality.max_age_days),
+            **_warning("recency", f"the newest row at most {quality.max_age_days} days before the interval's end"),
         ),
     ]
 
@@ -128,8 +125,8 @@ def _harvest(quality: QualityConfig) -> list[Expectation]:
         ),
         gxe.ExpectColumnMinToBeBetween(
             column="held_back_windows",
-            min_value=1,
-            **_critical("held_back_windows", "at least 1 window in each part that is held back"),
+            min_value=FIGURE_LEAST,
+            **_critical("held_back_windows", f"at least {FIGURE_LEAST} windows in each part that is held back"),
         ),
         gxe.ExpectColumnMaxToBeBetween(
             column="quarantined_share",

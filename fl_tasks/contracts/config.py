@@ -21,6 +21,7 @@ from fl_tasks.contracts.source import SourceConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 OptimizerName = Literal["sgd", "adam", "yogi"]
+Cycle = Literal["day", "week"]
 
 
 class ScheduleConfig(Contract):
@@ -47,7 +48,8 @@ class EarlyStopConfig(Contract):
     """When the rounds end before the wanted number: the validation loss has stopped falling.
 
     Each update carries, masked, the loss of the round's model on the agency's validation part, which the fit
-    then leaves out. The run ends with the model of the smallest validation loss.
+    then leaves out. A run that stops so ends with the model of the smallest validation loss; one whose wanted rounds
+    are over before, with the last model.
     """
 
     patience: int = Field(ge=1, le=100, description="Rounds without an improvement after which the run stops.")
@@ -156,7 +158,7 @@ class SplitConfig(Contract):
 
 
 class QualityConfig(Contract):
-    """Limits of the critical data checks; an agency beyond one of them is left out of the run."""
+    """Limits of the data checks; an agency beyond one of them is left out of the run, where no warning is said."""
 
     min_completeness: Fraction = Field(description="Share of expected values that must be present.")
     min_series: int = Field(ge=1, description="Series (sensors) that an agency must have.")
@@ -166,6 +168,13 @@ class QualityConfig(Contract):
         default=0.25,
         gt=0.0,
         description="Population stability index against the last accepted month; above it is a warning.",
+    )
+    max_age_days: int = Field(
+        default=7,
+        ge=0,
+        le=366,
+        description="Days before the interval's end at which the newest row may lie. Older is a warning where a model "
+        "is trained; where one is used, no forecast is made.",
     )
 
 
@@ -177,7 +186,7 @@ class SeriesConfig(Contract):
         default=1.0, description="Share of a step's readings that must be there, where data come more often."
     )
     input_steps: int = Field(ge=1, le=1000, description="Steps that the model sees.")
-    calendar: tuple[Literal["day", "week"], ...] = Field(
+    calendar: tuple[Cycle, ...] = Field(
         default=("day",), description="Cycles that the model sees, each as sine and cosine of the step's time."
     )
     horizons: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(

@@ -13,6 +13,9 @@ from fl_tasks.contracts.base import Contract, Sha256
 SMALL_CELL = 5
 """A count from 1 to SMALL_CELL - 1 may point at single persons or devices: it does not leave the agency."""
 
+FIGURE_LEAST = 10
+"""Held-back windows under which no mean over them leaves the agency: twice the small-cell limit."""
+
 
 class RowCounts(Contract):
     """Where every raw row went; it never leaves the agency."""
@@ -49,6 +52,9 @@ class Accepted(Contract):
         default_factory=dict, description="What is watched for drift -> its distribution in the last month."
     )
     values_a_day: float = Field(default=0.0, ge=0.0, description="Values present for each day of the last month.")
+    previous: Accepted | None = Field(
+        default=None, description="What that run was compared with; so is another run of the same interval."
+    )
 
 
 class Standardized(Contract):

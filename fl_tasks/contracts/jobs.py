@@ -12,16 +12,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fl_tasks.contracts.base import Contract, Name
-from fl_tasks.contracts.config import LearningConfig
+from fl_tasks.contracts.config import Cycle, LearningConfig
 
 
 class ModelSpec(Contract):
-    """Which Keras model to build: the scenario's builder gets the shapes and the learning configuration."""
+    """Which Keras model to build and what it reads; the scenario's builder gets shapes and learning configuration.
+
+    Step and calendar change no shape, but what the numbers mean: weights that fit by shape alone may not fit.
+    """
 
     scenario: Name
     learning: LearningConfig
     input_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's x.")
     output_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's y.")
+    step_minutes: int = Field(ge=1, le=1440, description="Minutes between two steps of an example.")
+    calendar: tuple[Cycle, ...] = Field(description="Cycles behind the value in x, in this order.")
 
 
 class InitJob(Contract):

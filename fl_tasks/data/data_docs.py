@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fl_tasks.contracts.base import write_atomic
+from fl_tasks.contracts.base import make_private_folder, write_atomic
 
 if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
@@ -60,7 +60,7 @@ def build(context: AbstractDataContext, folder: Path, passed: dict[str, bool]) -
         passed: Suite -> whether all of it passed, warnings too.
         folder: Gets index.html, expectations/ and validations/; folders 0700, files 0600.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder.parent)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))  # 0700
     try:
         site: Any = {  # its type in Great Expectations lacks the buttons that its own default has

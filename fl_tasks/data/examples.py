@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_tasks.contracts.base import fsync_folder, sha256_file, write_atomic
+from fl_tasks.contracts.base import fsync_folder, make_private_folder, sha256_file, write_atomic
 from fl_tasks.contracts.config import SeriesConfig
 from fl_tasks.contracts.data import (
     Prepared,
@@ -98,7 +98,7 @@ def _files(folder: Path, shapes: dict[str, tuple[int, ...]]) -> Iterator[Mapping
 
     `hour` is int8, everything else float32.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder)
     # A name of its own for every process, so that two tries at one time cannot share a half-filled file.
     temporary = {name: folder / f".{name}.npy.{os.getpid()}" for name in shapes}
     try:

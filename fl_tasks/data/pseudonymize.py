@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fl_tasks.contracts.base import canonical_json, fsync_folder
+from fl_tasks.contracts.base import canonical_json, fsync_folder, make_private_folder
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.data.csv_table import MISSING
 
@@ -113,7 +113,7 @@ def _pseudonym(normal: str, key: bytes) -> str:
 
 
 def _make_secret(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:

@@ -123,7 +123,7 @@ class Windows:
             season: Shape (n, target_steps): the z-scored value of the target's time one day before, read from the
                 grid. A target more than a day ahead takes the newest day before its forecast was made. Where that
                 value is missing, the window's last value stands (persistence).
-            hour: Shape (n,), the hour of the day, 0..23, in which the first target begins.
+            hour: Shape (n,), the hour of the day, 0..23, in which the last target begins.
             scale: Of the fit part.
         """
         inputs, targets = self._config.input_steps, self._config.target_steps
@@ -142,7 +142,7 @@ class Windows:
             until = done + len(chosen)
             last = series[chosen + inputs - 1]
             season[done:until] = np.where(np.isnan(found), last[:, None], found)
-            hour[done:until] = hours[chosen + inputs]
+            hour[done:until] = hours[chosen + inputs + targets - 1]
             done = until
 
 

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_tasks.contracts.data import FIGURE_LEAST
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.report import Metric, ProfilePoint
 
 Array = NDArray[np.floating]
-
-PROFILE_LEAST = 10
-"""Values, each of a window of its own, under which an hour of the day is not told: twice the small-cell limit."""
 
 
 class NotMeasurable(FLError):
@@ -129,11 +127,11 @@ def profile(y_true: Array, y_pred: Array, hours: NDArray[np.integer], step: int)
     Args:
         y_true: Shape (n, steps), z-scored.
         y_pred: Shape (n, steps), z-scored.
-        hours: Shape (n,), 0..23: the hour in which each window's first target begins, by which it is counted.
+        hours: Shape (n,), 0..23: the hour of the day in which that step begins, for each window.
         step: Which step ahead, 1..steps: a horizon's last.
 
     Returns:
-        In order of the hour, those with at least PROFILE_LEAST windows, each of which gives one value.
+        In order of the hour, those with at least FIGURE_LEAST windows, each of which gives one value.
 
     Raises:
         NotMeasurable: As metrics does, or if there is not one hour for each window.
@@ -144,7 +142,7 @@ def profile(y_true: Array, y_pred: Array, hours: NDArray[np.integer], step: int)
     points = []
     for hour in np.unique(hours):
         chosen = hours == hour
-        if chosen.sum() >= PROFILE_LEAST:
+        if chosen.sum() >= FIGURE_LEAST:
             truth, forecast = (float(y[chosen, step - 1].mean(dtype=np.float64)) for y in (y_true, y_pred))
             points.append(ProfilePoint(hour=int(hour), truth=truth, forecast=forecast, n=int(chosen.sum())))
     return tuple(points)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from fl_tasks.contracts.base import write_atomic
+from fl_tasks.contracts.base import make_private_folder, write_atomic
 from fl_tasks.contracts.config import load_agency
 from fl_tasks.contracts.errors import ConfigError, InputError
 from fl_tasks.contracts.paths import Home
@@ -44,7 +44,7 @@ def hand_out(scenario: str, files: Files, home: Home, federation: Path) -> None:
             _check_gzip(agency, name, content)
             targets[home.agency(agency) / name] = content
     for agency in files:
-        home.agency(agency).mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(home.agency(agency))
     for target, content in targets.items():
         write_atomic(target, content)
 

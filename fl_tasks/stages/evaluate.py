@@ -8,8 +8,8 @@ import numpy as np
 
 from fl_tasks.contracts.base import write_atomic
 from fl_tasks.contracts.config import Policy, load_yaml
-from fl_tasks.contracts.data import Prepared, fit_examples, held_back_examples, prepared_path
-from fl_tasks.contracts.errors import MissingInput
+from fl_tasks.contracts.data import FIGURE_LEAST, Prepared, fit_examples, held_back_examples, prepared_path
+from fl_tasks.contracts.errors import DataRejected, MissingInput
 from fl_tasks.contracts.jobs import LocalOnly, PredictJob
 from fl_tasks.contracts.report import Evaluation, EvaluationBody
 from fl_tasks.contracts.stage import StageResult, StageSpec
@@ -31,6 +31,7 @@ def run(spec: StageSpec) -> StageResult:
 
     Raises:
         MissingInput: If there is no final model or no prepared data.
+        DataRejected: If errors over so few windows would tell of single ones.
         ModelMismatch: If a model is not the one of its signed hash.
     """
     desk = open_desk(spec)
@@ -49,6 +50,7 @@ def run(spec: StageSpec) -> StageResult:
 
 def _judge(desk: Desk, agency: str) -> EvaluationBody:
     spec, config = desk.spec, desk.config
+    check_enough(spec)
     weights, sha256 = _final_model(desk)
     scenario = load(spec.scenario)
     prepared = Prepared.model_validate_json(prepared_path(spec.folder).read_bytes())
@@ -78,6 +80,16 @@ def _judge(desk: Desk, agency: str) -> EvaluationBody:
         ),
         profile=profile,
     )
+
+
+def check_enough(spec: StageSpec) -> None:
+    """Refuse errors that would tell of single windows, whatever validate admitted; raises DataRejected."""
+    y = np.load(held_back_examples(spec.folder) / "y.npy", mmap_mode="r", allow_pickle=False)
+    if len(y) < FIGURE_LEAST:
+        raise DataRejected(
+            f"fewer than {FIGURE_LEAST} windows are held back for the test, so that errors over them would tell of "
+            "single ones and stay at home; deliver more data, or give the scenario's split a larger test part"
+        )
 
 
 def _final_model(desk: Desk) -> tuple[Tensors, str]:

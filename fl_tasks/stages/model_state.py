@@ -24,7 +24,14 @@ _MODEL, _STATE = "model/", "optimizer/"
 def model_spec(config: ScenarioConfig) -> ModelSpec:
     """Which model a scenario's configuration means."""
     inputs, outputs = load(config.scenario).shapes(config.data)
-    return ModelSpec(scenario=config.scenario, learning=config.learning, input_shape=inputs, output_shape=outputs)
+    return ModelSpec(
+        scenario=config.scenario,
+        learning=config.learning,
+        input_shape=inputs,
+        output_shape=outputs,
+        step_minutes=config.data.step_minutes,
+        calendar=config.data.calendar,
+    )
 
 
 def state_path(spec: StageSpec, round_: int) -> Path:

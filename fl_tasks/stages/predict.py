@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
 from fl_tasks.contracts.champion import ChampionBody
-from fl_tasks.contracts.config import SeriesConfig, load_scenario, load_source
+from fl_tasks.contracts.config import Cycle, SeriesConfig, load_scenario, load_source
 from fl_tasks.contracts.data import Prepared, prepared_path, standardized_path
 from fl_tasks.contracts.errors import ConfigError, DataRejected
 from fl_tasks.contracts.jobs import PredictJob
@@ -20,6 +22,7 @@ from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
 from fl_tasks.contracts.units import conversion
 from fl_tasks.data.forecast_files import Forecast, draw_forecast, forecast_path, picture_path, write_forecast
+from fl_tasks.data.ingest import local_interval
 from fl_tasks.data.series import Series, read_series
 from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.windows import Latest, Scale, latest_windows
@@ -39,11 +42,12 @@ def run(spec: StageSpec) -> StageResult:
         StageSkipped: If no model was promoted yet.
         MissingInput: If standardize has not run.
         ConfigError: If the champion was made for other windows than the scenario has now.
-        DataRejected: If no series has a complete window at its end.
+        DataRejected: If the newest row is too old, or no series has a complete window at its end.
         ProtocolError: If the champion is not the coordinator's, or older than one used here before.
     """
     agency = str(spec.agency)
-    config = load_scenario(spec.federation, spec.scenario).data
+    scenario = load_scenario(spec.federation, spec.scenario)
+    config = scenario.data
     source = load_source(spec.federation, agency, spec.scenario)
     try:
         champion, weights = accept_champion(spec)
@@ -53,6 +57,7 @@ def run(spec: StageSpec) -> StageResult:
         ) from error
     check_windows(champion, config)
     grid = read_series(standardized_path(spec.folder))
+    check_age(grid, local_interval(scenario.schedule, spec.data_interval)[1], config.quality.max_age_days)
     scale = scale_for(grid, _prepared(spec, champion), source.unit)
     latest = newest(grid, config, scale)
     forecast = Forecast(
@@ -89,13 +94,36 @@ def run(spec: StageSpec) -> StageResult:
 
 def check_windows(champion: ChampionBody, config: SeriesConfig) -> None:
     """Refuse a champion that was made for other windows than the scenario has now; raises ConfigError."""
-    made_for = (champion.model.input_shape, champion.model.output_shape)
-    needed = ((config.input_steps, config.features), (config.target_steps,))
+    model = champion.model
+    made_for = _windows(model.step_minutes, model.calendar, model.input_shape, model.output_shape)
+    needed = _windows(
+        config.step_minutes, config.calendar, (config.input_steps, config.features), (config.target_steps,)
+    )
     if made_for != needed:
         raise ConfigError(
-            f"version {champion.version} of {champion.scenario} takes windows of {made_for[0]} and forecasts "
-            f"{made_for[1]}, the scenario's input_steps, calendar and horizons now mean {needed[0]} and {needed[1]}: "
+            f"version {champion.version} of {champion.scenario} takes windows of {made_for}; the scenario's "
+            f"step_minutes, calendar, input_steps and horizons now mean {needed}: "
             "retrain with them, or set them back until a new model is promoted"
+        )
+
+
+def check_age(grid: Series, end: dt.datetime, limit: int) -> None:
+    """Refuse data of which a forecast would be one of the past.
+
+    Args:
+        grid: The standardized rows; the last one is the newest that was delivered.
+        end: Of the run's data interval, local wall time.
+        limit: Days before `end` at which the newest row may lie.
+
+    Raises:
+        DataRejected: If it lies earlier; the message names its age.
+    """
+    age = float((np.datetime64(end, "us") - grid.times[-1]) / np.timedelta64(1, "D"))
+    if age > limit:
+        raise DataRejected(
+            f"the newest row lies {math.ceil(10 * age) / 10:g} days before the data interval's end "
+            f"({end:%Y-%m-%d %H:%M} local time), {limit} are admitted (the scenario's data.quality.max_age_days): "
+            "deliver newer rows and run ingest again, or forecast for the interval that the data belong to"
         )
 
 
@@ -141,6 +169,13 @@ def in_own_unit(predictions: NDArray[np.generic], scale: Scale, source: SourceCo
     """Return z-scored predictions in the source's unit, within the range that is possible there."""
     values = np.asarray(predictions, dtype=np.float64) * scale.std + scale.mean
     return np.clip(values, source.minimum, source.maximum)
+
+
+def _windows(step_minutes: int, cycles: tuple[Cycle, ...], inputs: tuple[int, ...], outputs: tuple[int, ...]) -> str:
+    """Say everything that a model and the windows it is given have to agree on."""
+    return (
+        f"{inputs} in steps of {step_minutes} minutes, calendar {', '.join(cycles) or 'none'}, and forecasts {outputs}"
+    )
 
 
 def _prepared(spec: StageSpec, champion: ChampionBody) -> Prepared | None:

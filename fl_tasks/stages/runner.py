@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.stage import StageResult, StageSpec, read_spec, write_result
-from fl_tasks.stages.checks import DATA_STAGES, post_check
+from fl_tasks.stages.checks import DATA_STAGES, post_check, withhold_identifiers
 from fl_tasks.stages.context import StageSkipped
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,10 @@ def run_stage(path: Path) -> StageResult:
     except StageSkipped as skipped:
         result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped))
     except FLError as error:
-        if spec.stage in DATA_STAGES and not error.retryable:
-            post_check(spec, error)
+        if spec.stage in DATA_STAGES:
+            withhold_identifiers(spec, error)
+            if not error.retryable:
+                post_check(spec, error)
         raise
     if spec.stage == DATA_STAGES[-1]:
         post_check(spec, None)

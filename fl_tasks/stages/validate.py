@@ -80,6 +80,7 @@ def run(spec: StageSpec) -> StageResult:
             months=Ingested.model_validate_json(ingested_path(spec.folder).read_bytes()).months,
             reference={drift.VALUE: drift.distribution(values)},
             values_a_day=drift.values_a_day(values, interval),
+            previous=known,
         )
         save_accepted(accepted_path(folder_of(spec), spec.scenario), accepted)
     warnings = ", ".join(check.name for check in report.failed("warning"))
@@ -115,7 +116,7 @@ def _compared_with(spec: StageSpec) -> Accepted | None:
     path = compared_path(spec.folder)
     if not path.exists():
         known = load_accepted(accepted_path(folder_of(spec), spec.scenario))
-        known = drift.comparable(known, spec.data_interval[1])
+        known = drift.comparable(known, spec.data_interval[0])
         write_atomic(path, b"null" if known is None else known.model_dump_json().encode())
     content = path.read_bytes()
     return None if content == b"null" else Accepted.model_validate_json(content)

@@ -79,6 +79,16 @@ def test_a_backfill_is_not_compared_with_a_later_month():
     assert comparable(accepted(), END - dt.timedelta(seconds=1)) is None
 
 
+def test_a_run_of_the_accepted_month_again_is_compared_with_what_that_one_was_compared_with():
+    may = accepted()
+    june = accepted(interval_end=dt.datetime(2018, 7, 1, tzinfo=dt.UTC), values_a_day=9.0, previous=may)
+    assert comparable(june, END) == may  # June begins where May ends
+    july = comparable(june, june.interval_end)
+    assert july == june.model_copy(update={"previous": None})  # records do not pile up inside each other
+    assert comparable(june, END - dt.timedelta(seconds=1)) is None
+    assert comparable(june.model_copy(update={"previous": None}), END) is None
+
+
 def test_a_record_without_a_distribution_is_compared_with_nothing():
     assert comparable(None, END) is None
     assert comparable(accepted(reference={}), END) is None

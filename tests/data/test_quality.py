@@ -30,7 +30,7 @@ def grid(values=None):
 
 
 def judged(
-    data, interval=INTERVAL, *, fit_windows=10, held_back=1, quarantined=0.0, left=None, compared=None, docs=None
+    data, interval=INTERVAL, *, fit_windows=10, held_back=10, quarantined=0.0, left=None, compared=None, docs=None
 ):
     frames = {
         "observations": observations(data),
@@ -78,7 +78,7 @@ def test_good_data_passes_every_check():
         (grid(np.full((200, 1), 60.0)), {}, "series"),
         (series([0, *range(200)], np.full((201, 2), 60.0)), {}, "duplicates"),
         (grid(), {"fit_windows": 9}, "fit_windows"),
-        (grid(), {"held_back": 0}, "held_back_windows"),
+        (grid(), {"held_back": 9}, "held_back_windows"),
         (grid(), {"left": with_identifiers(remark=["京A12345", ""])}, "leakage"),
         (grid(), {"left": with_identifiers(remark=["a" * 64, "b" * 63])}, "leakage"),
         (grid(), {"left": with_series("Last Plate")}, "leakage_name"),
@@ -107,11 +107,16 @@ def test_data_that_ends_early_in_the_interval_is_noted_not_refused():
     report = judged(grid(), (dt.datetime(2012, 3, 1), dt.datetime(2012, 4, 1)))
     assert failed(report, "warning") == {"recency"}
     require(report)
+    newest = dt.datetime(2012, 3, 1, 16, 35)
+    limit = newest + dt.timedelta(days=config().quality.max_age_days)
+    assert not failed(judged(grid(), (dt.datetime(2012, 3, 1), limit)), "warning")
+    late = limit + dt.timedelta(minutes=1)
+    assert failed(judged(grid(), (dt.datetime(2012, 3, 1), late)), "warning") == {"recency"}
 
 
 def test_a_missing_column_is_a_failed_check_not_a_crash():
     frame = observations(grid()).drop(columns="value")
-    yielded = harvest(fit_windows=10, held_back_windows=1, quarantined=0.0)
+    yielded = harvest(fit_windows=10, held_back_windows=10, quarantined=0.0)
     report = judge({"observations": frame, "harvest": yielded}, suites(source(), config(), INTERVAL))
     assert {"schema", "ranges"} <= failed(report)
 

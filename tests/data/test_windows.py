@@ -130,8 +130,8 @@ def test_the_seasonal_forecast_is_the_value_a_day_before_the_target():
     season, hour = season_of(grid, settings_)
     _, y = cut(grid, settings_, "test")
     np.testing.assert_array_equal(season, y - 288)
-    first = y[:, 0]  # a step's value is its number
-    np.testing.assert_array_equal(hour, first // 12 % 24)
+    last = y[:, -1]  # a step's value is its number
+    np.testing.assert_array_equal(hour, last // 12 % 24)
     assert hour.dtype == np.int8
 
 

@@ -26,6 +26,8 @@ def model_spec(**learning):
         },
         "input_shape": [STEPS, FEATURES],
         "output_shape": [AHEAD],
+        "step_minutes": 5,
+        "calendar": [],
     }
 
 

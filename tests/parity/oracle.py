@@ -24,7 +24,7 @@ BATCH = 8
 # Unequal, and each with a partial last batch of 8: 5, 4 and 3 examples.
 SIZES = (37, 20, 11)
 STEPS, FEATURES, AHEAD = 6, 3, 2
-RATES = {"sgd": 0.1, "adam": 0.01, "yogi": 0.02}
+RATES = {"sgd": 0.1, "adam": 0.005, "yogi": 0.02}
 
 Mean = Callable[[list[LocalUpdate]], Tensors]
 
@@ -56,6 +56,8 @@ class Case:
             ),
             input_shape=(STEPS, FEATURES),
             output_shape=(AHEAD,),
+            step_minutes=5,
+            calendar=("day",),
         )
 
 

@@ -16,7 +16,7 @@ from fl_tasks.secagg.errors import (
     ModelMismatch,
 )
 from fl_tasks.stages import champions
-from tests.registry.trained_run import AGENCIES, SCENARIO, weights
+from tests.registry.trained_run import AGENCIES, SCENARIO, a_model, weights
 
 
 @pytest.fixture
@@ -181,3 +181,10 @@ def test_a_spoilt_memory_is_refused_rather_than_forgotten(three):
     memory.write_bytes(b"{}")
     with pytest.raises(ChampionRolledBack, match="not readable"):
         accept(three)
+
+
+@pytest.mark.parametrize("change", [{"calendar": ("week",)}, {"step_minutes": 15}, {"input_shape": (13, 3)}])
+def test_models_that_read_other_windows_are_not_scored_on_the_same_ones(change):
+    model = a_model()
+    assert champions.same_shapes(model, model.model_copy())
+    assert not champions.same_shapes(model, model.model_copy(update=change))

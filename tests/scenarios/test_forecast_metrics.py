@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_tasks.contracts.data import SMALL_CELL
+from fl_tasks.contracts.data import FIGURE_LEAST, SMALL_CELL
 from fl_tasks.scenarios.forecast_metrics import (
-    PROFILE_LEAST,
     NotMeasurable,
     metrics,
     persistence,
@@ -77,14 +76,14 @@ def test_an_agency_without_any_error_counts_as_zero_in_the_mean():
 
 
 def test_a_profile_is_the_mean_by_hour_of_the_step_and_leaves_small_hours_out():
-    hours = np.repeat(np.array([22, 3, 7], dtype=np.int8), [PROFILE_LEAST, PROFILE_LEAST - 1, PROFILE_LEAST + 1])
+    hours = np.repeat(np.array([22, 3, 7], dtype=np.int8), [FIGURE_LEAST, FIGURE_LEAST - 1, FIGURE_LEAST + 1])
     truth = np.stack([hours, hours * 10.0, hours * 100.0], axis=1)
     points = profile(truth, truth + np.array([1.0, 2.0, 3.0]), hours, step=2)
     assert [point.model_dump() for point in points] == [
-        {"hour": 7, "truth": 70.0, "forecast": 72.0, "n": PROFILE_LEAST + 1},
-        {"hour": 22, "truth": 220.0, "forecast": 222.0, "n": PROFILE_LEAST},
+        {"hour": 7, "truth": 70.0, "forecast": 72.0, "n": FIGURE_LEAST + 1},
+        {"hour": 22, "truth": 220.0, "forecast": 222.0, "n": FIGURE_LEAST},
     ]
-    assert PROFILE_LEAST >= 2 * SMALL_CELL
+    assert FIGURE_LEAST >= 2 * SMALL_CELL
 
 
 @pytest.mark.parametrize(("hours", "step"), [(19, 1), (20, 0), (20, 4)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import math
+import shutil
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -41,6 +42,18 @@ def spec_of(
         agency=agency,
         **more,
     )
+
+
+def changed_federation(folder, *changes):
+    """The repository's federation, with pairs (old, new) replaced in the scenario's YAML."""
+    shutil.copytree(FEDERATION, folder)
+    path = folder / "scenarios" / f"{SCENARIO}.yaml"
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return folder
 
 
 def run_all(home, agency=AGENCY, **more):

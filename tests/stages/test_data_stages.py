@@ -44,6 +44,7 @@ from tests.stages.data_stages import (
     SCENARIO,
     STAGES,
     ZONE,
+    changed_federation,
     csv_text,
     deliver,
     files_of,
@@ -83,7 +84,7 @@ def test_generated_data_passes_and_leaves_examples_of_the_models_shape(home):
     assert all(check.passed for check in quality_of(folder).checks if check.severity == "critical")
     assert (prepared.unit, prepared.validation_windows) == ("mph", 0)
     assert results[-1].digests == {"examples": prepared.sha256}
-    assert results[-1].reason.startswith("warning: recency/")
+    assert results[-1].reason == ""
     assert data_docs_path(folder).joinpath("index.html").is_file()
 
 
@@ -211,6 +212,21 @@ def test_with_early_stop_a_run_holds_validation_back(home, tmp_path):
     assert f"runs/{SCENARIO}__test/examples/validation" in {reference.name for reference in result.outputs}
 
 
+def test_data_that_end_early_are_named_in_the_result(home, tmp_path):
+    federation = changed_federation(tmp_path / "federation", ("max_age_days: 31", "max_age_days: 24"))
+    assert run_all(home, federation=federation)[-1].reason.startswith("warning: recency/")
+
+
+def test_a_held_back_part_of_a_few_windows_is_refused(home, tmp_path):
+    """Errors over them, or the validation loss, would tell of single windows: six, one a series."""
+    deliver(home, csv_text(row(step) for step in range(1200)))
+    short = ("train: 0.7, validation: 0.1", "train: 0.79, validation: 0.01")  # 12 steps, as long as the targets
+    stop = ("  spare: 2", "  spare: 2\n  early_stop: {patience: 2, min_improvement: 0.0}")
+    with pytest.raises(DataRejected, match=r"held_back_windows/.* needs at least 10 windows"):
+        run_all(home, federation=changed_federation(tmp_path / "early_stop", short, stop))
+    assert run_all(home, federation=changed_federation(tmp_path / "to_the_end", short))[-1].status == "done"
+
+
 @pytest.fixture(scope="module")
 def real_cities(tmp_path_factory, shared_data):
     home = tmp_path_factory.mktemp("cities")
@@ -233,6 +249,7 @@ def test_june_2018_of_every_real_city_passes_and_its_windows_have_both_cycles(re
     folder = spec_of(real_cities, "validate", agency, **more).folder
     prepared = Prepared.model_validate_json(prepared_path(folder).read_bytes())
     assert (prepared.series, prepared.unit) == (series, unit)
+    assert not quality_of(folder).failed("warning")  # among them the age beyond which no forecast is made
     for part in (fit_examples, validation_examples, held_back_examples):
         x, y = np.load(part(folder) / "x.npy"), np.load(part(folder) / "y.npy")
         assert x.shape[1:] == (24, 5)

@@ -162,6 +162,18 @@ def test_the_report_lists_everything_that_left_an_agency(run):
     assert listed == set(run.sent()) - coordinators
 
 
+def test_a_strangers_file_in_the_exchange_does_not_stop_the_report(run):
+    before = (run.home.report(run.run_id) / "report.json").read_bytes()
+    stray = run.exchange / "checks" / "stranger"
+    stray.write_bytes(b"{}")
+    try:
+        run.stage("report")
+    finally:
+        stray.unlink()
+    after = json.loads((run.home.report(run.run_id) / "report.json").read_bytes())
+    assert after["egress"] == json.loads(before)["egress"]
+
+
 def test_no_row_leaves_its_agency(run, log):
     """The canary stands in the raw data, and nowhere in messages, results, report or log."""
     raw = run.home.agency(PRESENT[0]) / "incoming" / "speed_5min.csv.gz"

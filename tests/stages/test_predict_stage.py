@@ -60,6 +60,8 @@ def small_model() -> ModelSpec:
         learning=config.learning.model_copy(update={"model": "mlp", "units": 4}),
         input_shape=(config.data.input_steps, config.data.features),
         output_shape=(config.data.target_steps,),
+        step_minutes=config.data.step_minutes,
+        calendar=config.data.calendar,
     )
 
 
@@ -207,6 +209,36 @@ def test_a_champion_for_other_windows_is_refused_before_anything_is_read(tmp_pat
     promote(tmp_path, small_model().model_copy(update={"output_shape": (3,)}))
     with pytest.raises(ConfigError, match=r"version 7 of traffic_districts .* forecasts \(3,\)"):
         predict.run(spec_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"calendar": ("week",)}, "calendar week"), ({"step_minutes": 15}, "steps of 15 minutes")]
+)
+def test_a_champion_whose_shapes_fit_but_mean_something_else_is_refused(tmp_path, change, said):
+    enrolled(tmp_path)
+    promote(tmp_path, small_model().model_copy(update=change))
+    with pytest.raises(ConfigError, match=rf"version 7 .* {said}.* steps of 5 minutes, calendar day"):
+        predict.run(spec_of(tmp_path))
+
+
+def test_data_of_a_dead_feed_give_no_forecast_of_the_past(tmp_path):
+    enrolled(tmp_path)
+    promote(tmp_path, small_model())
+    spec = spec_of(tmp_path)
+    grid = own_grid()
+    write_series(standardized_path(spec.folder), Series(grid.times - np.timedelta64(6, "W"), grid.names, grid.values))
+    with pytest.raises(DataRejected, match=r"42\.1 days before the data interval's end .*, 31 are admitted .* deliver"):
+        predict.run(spec)
+    assert not forecast_path(Home(tmp_path).agency(AGENCY), SCENARIO, spec.run_id).exists()
+    assert not DataRejected.retryable
+
+
+def test_data_as_old_as_is_admitted_are_forecast_from():
+    grid = own_grid()
+    end = grid.times[-1].astype(dt.datetime) + dt.timedelta(days=7)
+    predict.check_age(grid, end, 7)
+    with pytest.raises(DataRejected, match=r"7\.1 days .*, 7 are admitted"):
+        predict.check_age(grid, end + dt.timedelta(minutes=1), 7)
 
 
 def test_a_forecast_needs_the_standardized_rows_of_its_run(tmp_path):

@@ -137,6 +137,15 @@ def test_a_backfill_never_moves_todays_champion(installation):
     assert [alias(installation, name)[0] for name in ("champion", "challenger")] == [2, 2]
 
 
+def test_a_month_before_one_that_was_held_is_a_backfill_too(installation):
+    promoted(installation, 1)
+    held(installation, 3)
+    installation.train(2, 22, everywhere(0.01, persistence=1.0, champion=1.0), run="backfill__2012-02")
+    assert "held: a backfill never moves" in installation.stage("gate", 2, "backfill__2012-02").reason
+    assert installation.stage("promote", 2, "backfill__2012-02").status == "skipped"
+    assert history(installation) == [("promote", 1)]
+
+
 def test_a_champion_of_other_shapes_is_not_compared_with(installation):
     old = installation.record(1)
     learning = old.model.learning.model_copy(update={"units": 8})
