@@ -23,6 +23,8 @@ help:
 	@echo "make up     Airflow with its UI, on this machine [PORT=8080];   make down"
 	@echo "make faults kill and take away parties in the middle of real runs"
 	@echo "make check  lint, format, types, import contracts"
+	@echo "make federation  a scenario's data, keys and roster for the server [SCENARIO=traffic_districts] [DATA=folder]"
+	@echo "make system PostgreSQL's programs, by apt-get as root"
 	@echo "make setup  only the two environments;   make format, make clean"
 
 setup: .venv/.ready .venv-fl/.ready
@@ -52,14 +54,15 @@ system:
 up: system setup
 	@.venv/bin/python -P -m fl_airflow.server up $(if $(PORT),--port "$(PORT)")
 
-down:
+down: setup
 	@.venv/bin/python -P -m fl_airflow.server down
 
 # Data, keys and roster of a scenario for a trial on the server, as the demo makes them.
 federation: setup
 	@.venv/bin/python -P -m fl_airflow.server federation "$(or $(SCENARIO),traffic_districts)" $(if $(DATA),--data "$(DATA)")
 
-test: system setup
+test: setup
+	@scripts/system.sh --optional
 	@.venv/bin/python tests/run.py $(ARGS)
 
 # A quarter of an hour of whole runs under a scheduler, in which parties are killed and taken away.

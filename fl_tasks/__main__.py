@@ -19,12 +19,12 @@ REPOSITORY = Path(fl_tasks.__file__).parents[1]
 
 def home() -> Home:
     """The installation's home: HUILIU_HOME, or var/ beside the package."""
-    return Home(Path(os.environ.get("HUILIU_HOME", REPOSITORY / "var")).resolve())
+    return Home(Path(os.environ.get("HUILIU_HOME") or REPOSITORY / "var").resolve())
 
 
 def federation() -> Path:
     """The folder with scenarios/ and agencies/: HUILIU_FEDERATION, or dags/federation beside the package."""
-    return Path(os.environ.get("HUILIU_FEDERATION", REPOSITORY / "dags" / "federation")).resolve()
+    return Path(os.environ.get("HUILIU_FEDERATION") or REPOSITORY / "dags" / "federation").resolve()
 
 
 def _run(options: argparse.Namespace) -> None:

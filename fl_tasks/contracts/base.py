@@ -53,11 +53,11 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a whole file or nothing, and return only once it is on the disk.
 
     Args:
-        path: Where; folders above it are made (0700). An existing file is replaced.
+        path: Where; its folder is made (0700), those above it too (0711). An existing file is replaced.
         data: The content.
         mode: Permission bits; the default lets only the owner read.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -70,6 +70,17 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder with mode 0700, and those above it that are missing with 0711: nobody else can list them.
+
+    Passing through them is left open: a database's own user has to reach its folder below an installation's home.
+    """
+    # mkdir(parents=True) gives its mode to the last folder only.
+    for missing in reversed([place for place in folder.parents if not place.exists()]):
+        missing.mkdir(mode=0o711, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def fsync_folder(folder: Path) -> None:

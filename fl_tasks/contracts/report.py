@@ -36,9 +36,9 @@ class Evaluation(Contract):
 
 
 class ProfilePoint(Contract):
-    """Mean forecast and truth of one hour of the day, one horizon's last step, over n test values of one agency."""
+    """Mean forecast and truth of the longest horizon's last step in one hour of the day, over n test values."""
 
-    hour: int = Field(ge=0, le=23)
+    hour: int = Field(ge=0, le=23, description="In which that step begins, local wall time.")
     truth: float = Field(description="In standard deviations of the agency's fit part.")
     forecast: float
     n: int = Field(ge=1, description="Over the small-cell limit.")
@@ -52,6 +52,16 @@ class EvaluationReport(Contract):
     units: dict[Name, str] = Field(default_factory=dict, description="Unit of each agency's errors.")
     profiles: dict[Name, tuple[ProfilePoint, ...]] = Field(
         default_factory=dict, description="Federated forecast against truth by hour of day, where policy allows."
+    )
+
+
+class LocalComparison(Contract):
+    """Whether training together paid: the federated model beside those that each agency trains alone."""
+
+    federated: float = Field(ge=0.0, description="Mean scaled RMSE over the agencies.")
+    local_only: float = Field(ge=0.0, description="Mean scaled RMSE over the agencies.")
+    alone_better: dict[Name, float] = Field(
+        default_factory=dict, description="Agencies better off alone, and by which share of the federated error."
     )
 
 
@@ -165,7 +175,8 @@ class Report(Contract):
     gate: GateReport | None = None
     model: ModelReport = Field(default_factory=ModelReport)
     egress: dict[Name, tuple[Sent, ...]] = Field(default_factory=dict)
-    lineage: str = "openlineage.jsonl"
+    comparison: dict[str, LocalComparison] = Field(default_factory=dict, description="Horizon -> comparison.")
+    lineage: str | None = Field(default=None, description="File beside the report; null where a server collects them.")
     resources: Resources = Field(default_factory=Resources)
     seconds: Seconds = Field(default_factory=Seconds)
 

@@ -7,7 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from fl_tasks.contracts.base import fsync_folder
+from fl_tasks.contracts.base import fsync_folder, make_private_folder
 from fl_tasks.contracts.errors import FLError, MissingInput
 
 _PART = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
@@ -34,7 +34,7 @@ class FolderExchange:
             ExchangeConflict: If the name exists with other content.
         """
         path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".put-")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -66,12 +66,12 @@ class FolderExchange:
         return path.read_bytes() if path.exists() else None
 
     def names(self, folder: str = "") -> list[str]:
-        """List all names below a folder, sorted."""
+        """List all names below a folder, sorted; a file whose name no party could have used is passed over."""
         start = self._path(folder) if folder else self._root
         if not start.is_dir():
             return []
-        found = (path for path in start.rglob("*") if path.is_file() and not path.name.startswith("."))
-        return sorted(path.relative_to(self._root).as_posix() for path in found)
+        found = (path.relative_to(self._root) for path in start.rglob("*") if path.is_file())
+        return sorted(path.as_posix() for path in found if all(_PART.fullmatch(part) for part in path.parts))
 
     def _path(self, name: str) -> Path:
         parts = name.split("/")

@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from fl_tasks.contracts.base import make_private_folder
 from fl_tasks.contracts.champion import ChampionBody
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.jobs import ModelSpec
@@ -164,7 +165,7 @@ def open_store(folder: Path, scenario: str) -> Iterator[MlflowStore]:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder)
     server = os.environ.get("MLFLOW_TRACKING_URI")
     uri = server or f"sqlite:///{folder / 'mlflow.db'}"
     artifacts = None if server else (folder / "artifacts" / scenario).as_uri()

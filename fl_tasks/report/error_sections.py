@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fl_tasks.contracts.report import Evaluation, Metric, ProfilePoint, Report
 from fl_tasks.report.charts import ROOM_FOR_FIGURES, Axis, Line, grouped_bars, line_chart
+from fl_tasks.report.comparison import WHY, sentences
 from fl_tasks.report.markup import NOTHING, Markup, join, number, paragraph, section, table, tag
 
 MODELS = ("federated", "local_only", "persistence", "seasonal_naive", "champion")
@@ -33,6 +34,7 @@ def errors(report: Report) -> Markup:
             "so that agencies compare. The last step alone stands in report.json."
         )
     ]
+    parts += [paragraph(f"{WHY} {'. '.join(compared)}.") for compared in [sentences(report)] if compared]
     for horizon in horizons:
         models = [m for m in MODELS if any(horizon in getattr(item, m) for _, item in rows)]
         parts += [
@@ -87,10 +89,10 @@ def profiles(report: Report) -> Markup:
     if not charts:
         return NOTHING
     text = (
-        "Mean of the held-back truth and of the federated forecast (last step of the longest horizon) by hour of the "
-        "day, in standard deviations of the agency's fit part. Each point is a mean over all series of an agency and "
-        "over more values than the small-cell limit; hours with fewer are left out. Pictures of single series do not "
-        "leave an agency: they lie in its own forecasts folder."
+        "Mean of the held-back truth and of the federated forecast (last step of the longest horizon) by the hour of "
+        "the day in which that step begins, in standard deviations of the agency's fit part. Each point is a mean over "
+        "all series of an agency and over more values than the small-cell limit; hours with fewer are left out. "
+        "Pictures of single series do not leave an agency: they lie in its own forecasts folder."
     )
     return section("Forecast against truth", paragraph(text), tag("div", *charts, class_="many"))
 

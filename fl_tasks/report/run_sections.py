@@ -181,6 +181,6 @@ def model(report: Report) -> Markup:
         ("version in the registry", version),
         ("SHA-256 of the final model", tag("code", report.model.sha256 or "there is none")),
         ("SHA-256 of the model that the run started from", tag("code", report.model.parent or "there is none")),
-        ("lineage beside this file", tag("code", report.lineage)),
+        ("lineage beside this file", tag("code", report.lineage or "kept by the server, not here")),
     ]
     return section("Model", table(("", ""), rows))

@@ -67,10 +67,6 @@ class RoundBurnt(ProtocolError):
     """The round has a verdict `burnt`; its index is never used again."""
 
 
-class BothShares(ProtocolError):
-    """Both shares of one agency and round were asked for."""
-
-
 class NotAcknowledged(ProtocolError):
     """A reveal was asked for without this agency's own ack, or without t equal acks."""
 

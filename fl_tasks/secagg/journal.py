@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fl_tasks.contracts.base import canonical_json, fsync_folder, sha256_hex, write_atomic
+from fl_tasks.contracts.base import canonical_json, fsync_folder, make_private_folder, sha256_hex, write_atomic
 from fl_tasks.secagg.errors import JournalBroken, JournalBusy
 
 _START = "0" * 64
@@ -79,7 +79,7 @@ def open_journal(path: Path, head: Path, *, new_session: str | None = None) -> I
         JournalBusy: If another process holds it.
         JournalBroken: If the chain does not verify, or is not the one that the head tells of.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     with path.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from fl_tasks.contracts.base import Contract, Sha256, canonical_json, sha256_hex, write_atomic
+from fl_tasks.contracts.base import Contract, Sha256, canonical_json, make_private_folder, sha256_hex, write_atomic
 from fl_tasks.contracts.champion import ChampionBody
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.jobs import ModelSpec
@@ -109,7 +109,7 @@ def same_shapes(one: ModelSpec, other: ModelSpec) -> bool:
     return (one.scenario, one.input_shape, one.output_shape, one.learning.model, one.learning.units) == (
         *(other.scenario, other.input_shape, other.output_shape),
         *(other.learning.model, other.learning.units),
-    )
+    ) and (one.step_minutes, one.calendar) == (other.step_minutes, other.calendar)
 
 
 def load_champion(exchange: FolderExchange, body: ChampionBody) -> Tensors:
@@ -161,7 +161,7 @@ def accept_champion(spec: StageSpec) -> tuple[ChampionBody, Tensors]:
     """
     chain = own_chain(spec)
     path = used_path(folder_of(spec), spec.scenario)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     with path.with_suffix(".lock").open("w") as lock:
         # Two runs of one agency must not write a lower number over a higher one.
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -30,12 +30,11 @@ def run(spec: StageSpec) -> StageResult:
     stopped = stopped_at(records, desk.config.rounds.early_stop)
     complete = aggregated >= desk.cohort.rounds
     finished = complete or stopped is not None
-    newest = newest_round(desk, round_ + 1)
-    chosen = newest if complete or stopped is None else stopped
+    chosen = newest_round(desk, round_ + 1) if stopped is None else stopped
     names_out = (FINAL_MODEL, FINAL_WEIGHTS) if finished else (names.model(round_ + 1), names.weights(round_ + 1))
     model, _ = load_state(spec, chosen)
     publish(spec, desk.exchange, desk.setting.session, round_ + 1, model, names_out)
-    early = f"; early stop with the model of round {chosen}" if finished and not complete else ""
+    early = "" if stopped is None else f"; early stop with the model of round {stopped}"
     return StageResult(
         stage="close_round",
         status="done",

@@ -11,7 +11,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from fl_tasks.contracts.base import Contract, canonical_json, describe, write_atomic
+from fl_tasks.contracts.base import Contract, canonical_json, describe, make_private_folder, write_atomic
 from fl_tasks.contracts.config import Policy, ScenarioConfig, load_agency, load_federation, load_scenario
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
@@ -54,7 +54,7 @@ def init_agency(home: Home, federation: Path, scenario: str, agency: str) -> Car
             f"{federation / 'agencies' / agency}.yaml: field scenarios: {scenario!r} is not there; add it"
         )
     folder = home.agency(agency)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder)
     folder.chmod(0o700)
     protocol, airflow = _make_key(protocol_key_path(folder)), _make_key(airflow_key_path(folder))
     if not training_secret_path(folder).exists():

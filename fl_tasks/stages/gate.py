@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from pathlib import Path
 
-from fl_tasks.contracts.base import write_atomic
+from fl_tasks.contracts.base import Contract, write_atomic
 from fl_tasks.contracts.champion import ChampionBody
 from fl_tasks.contracts.errors import QuorumMissing
 from fl_tasks.contracts.report import Evaluation, EvaluationBody, GateReport
@@ -36,6 +37,7 @@ def run(spec: StageSpec) -> StageResult:
     if report is None:
         report = _decide(desk, model)
         write_atomic(gate_path(spec), report.model_dump_json().encode())
+    _remember(spec)
     log.info("stage=gate decision=%s version=%s sha256=%s", report.decision, report.version, model.sha256)
     return StageResult(
         stage="gate",
@@ -56,6 +58,34 @@ def read_gate(spec: StageSpec) -> GateReport | None:
     """Read a run's decision, or None if there is none (yet)."""
     path = gate_path(spec)
     return GateReport.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+class _Newest(Contract):
+    """The end of the newest data interval that a gate has decided on, promoted or held."""
+
+    interval_end: dt.datetime
+
+
+def newest_path(spec: StageSpec) -> Path:
+    """Where the coordinator keeps it, by scenario."""
+    return spec.places.coordinator / "decided" / f"{spec.scenario}.json"
+
+
+def _newest(spec: StageSpec) -> dt.datetime | None:
+    path = newest_path(spec)
+    return _Newest.model_validate_json(path.read_bytes()).interval_end if path.exists() else None
+
+
+def _remember(spec: StageSpec) -> None:
+    newest, end = _newest(spec), spec.data_interval[1]
+    if newest is None or newest < end:
+        write_atomic(newest_path(spec), _Newest(interval_end=end).model_dump_json().encode())
+
+
+def _is_backfill(spec: StageSpec, chain: list[ChampionBody]) -> bool:
+    """A newer interval was decided on, be it that its model was held: today's champion is what stood that test."""
+    newest, end = _newest(spec), spec.data_interval[1]
+    return champions.is_backfill(chain, end) or (newest is not None and newest > end)
 
 
 def final_model(desk: Desk) -> ModelFacts:
@@ -138,7 +168,7 @@ def _compare(desk: Desk, model: ModelFacts, bodies: dict[str, EvaluationBody], c
         background=background,
         is_champion=any(body.model_sha256 == model.sha256 for body in (champion, *chain[-1:]) if body is not None),
         outdated=outdated,
-        backfill=champions.is_backfill(chain, end),
+        backfill=_is_backfill(desk.spec, chain),
     )
     return report.model_copy(update={"chain": len(chain)})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from statistics import fmean
 
 from fl_tasks.contracts.base import sha256_hex, write_atomic
 from fl_tasks.contracts.champion import ChampionBody
@@ -12,6 +13,7 @@ from fl_tasks.contracts.errors import MissingInput
 from fl_tasks.contracts.report import (
     Evaluation,
     EvaluationReport,
+    LocalComparison,
     Metric,
     ModelReport,
     Report,
@@ -36,6 +38,7 @@ from fl_tasks.stages.gate import read_gate
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_record, load_records
 
 SCALED = "scaled"
+LINEAGE = "openlineage.jsonl"
 
 _PURPOSES = (
     ("checks/", "verdict on its data"),
@@ -87,6 +90,7 @@ def gather(spec: StageSpec) -> Report:
         unit=SCALED,
         secagg=secagg,
         egress=_egress(exchange, roster),
+        lineage=LINEAGE if (spec.places.report(spec.run_id) / LINEAGE).exists() else None,
         resources=Resources(peak_pss_bytes=_peak_pss(spec)),
         seconds=Seconds(
             total=_seconds_since(spec.run_started),
@@ -112,6 +116,7 @@ def gather(spec: StageSpec) -> Report:
         "unit": overall_unit(evaluation),
         "privacy": verdicts.privacy,
         "quality": verdicts.quality,
+        "comparison": _comparison(evaluation),
         "gate": gate,
         "model": _model(desk, promotion),
     }
@@ -193,6 +198,25 @@ def _evaluation(desk: Desk) -> EvaluationReport:
     )
 
 
+def _comparison(evaluation: EvaluationReport) -> dict[str, LocalComparison]:
+    """Hold the federated model against the local-only ones, where both were scored."""
+    both = {name: one for name, one in evaluation.agencies.items() if one.federated and one.local_only}
+    found: dict[str, LocalComparison] = {}
+    for horizon in next((one.federated for one in both.values()), {}):
+        pairs = {
+            name: (one.federated[horizon].scaled_rmse, one.local_only[horizon].scaled_rmse)
+            for name, one in both.items()
+        }
+        found[horizon] = LocalComparison(
+            federated=fmean(together for together, _ in pairs.values()),
+            local_only=fmean(alone for _, alone in pairs.values()),
+            alone_better={
+                name: round(1.0 - alone / together, 4) for name, (together, alone) in pairs.items() if alone < together
+            },
+        )
+    return found
+
+
 def overall_unit(evaluation: EvaluationReport) -> str:
     """The unit of the overall errors: the agencies' own if they have one, else standard deviations."""
     units = set(evaluation.units.values())
@@ -219,6 +243,8 @@ def _egress(exchange: FolderExchange, roster: Roster) -> dict[str, tuple[Sent, .
             continue
         # setup/shares/<dealer>/<holder>; all others end in the sender.
         owner = name.split("/")[2 if name.startswith("setup/shares/") else -1].partition(".")[0]
+        if owner not in sent:  # whoever may write there can leave a file that no agency sent
+            continue
         data = exchange.get(name)
         sent[owner].append(Sent(file=name, bytes=len(data), sha256=sha256_hex(data), purpose=purpose))
     return {agency: tuple(files) for agency, files in sent.items() if files}

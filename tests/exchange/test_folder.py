@@ -65,3 +65,18 @@ def test_listing_shows_whole_files_only(exchange, tmp_path):
 def test_a_name_that_leaves_the_folder_is_refused(exchange, name):
     with pytest.raises(ExchangeConflict):
         exchange.put(name, b"x")
+
+
+def test_a_file_of_a_strange_name_is_passed_over_and_does_not_stop_a_listing(tmp_path):
+    exchange = FolderExchange(tmp_path)
+    exchange.put("checks/east", b"x")
+    (tmp_path / "checks" / "README").write_text("somebody's")
+    (tmp_path / "checks" / ".put-half").write_bytes(b"")
+    assert exchange.names() == ["checks/east"]
+
+
+def test_no_folder_of_the_exchange_can_be_listed_by_others(tmp_path):
+    FolderExchange(tmp_path / "home" / "exchange" / "run").put("setup/keys/east", b"x")
+    for folder in ("home", "home/exchange", "home/exchange/run/setup"):
+        assert (tmp_path / folder).stat().st_mode & 0o066 == 0
+    assert (tmp_path / "home/exchange/run/setup/keys").stat().st_mode & 0o777 == 0o700

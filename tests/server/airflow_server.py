@@ -120,6 +120,23 @@ class AirflowServer:
                     raise
             time.sleep(0.5)
 
+    def pause(self, dag_id: str) -> None:
+        """Let nothing more of a DAG start; what runs goes on."""
+        self.api.call("PATCH", f"/dags/{dag_id}", {"is_paused": True})
+
+    def give_up(self, dag_id: str, run_id: str) -> None:
+        """End a run now: what runs of it is stopped, what did not start is skipped, and the run is red."""
+        self.api.call("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", {"state": "failed"})
+
+    def parse(self, dag_id: str, timeout: float = 90.0) -> None:
+        """Have a DAG's file read again now, and return once it was."""
+        before = self.api.call("GET", f"/dags/{dag_id}")
+        self.api.call("PUT", f"/parseDagFile/{before['file_token']}")
+        end = time.monotonic() + timeout
+        while self.api.call("GET", f"/dags/{dag_id}")["last_parsed_time"] == before["last_parsed_time"]:
+            assert time.monotonic() < end, f"{dag_id} was not parsed again within {timeout:.0f} s"
+            time.sleep(0.5)
+
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return what the API says of a run."""
         return dict(self.api.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
@@ -151,6 +168,17 @@ class AirflowServer:
             "reset_dag_runs": True,
         }
         self.api.call("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+    def failures(self, dag_id: str, run_id: str) -> str:
+        """Return the last lines of the logs of a run's failed tasks."""
+        texts = []
+        for name, task in self.task_instances(dag_id, run_id).items():
+            if task["state"] == "failed":
+                folder = self.home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={name}"
+                path = folder / f"attempt={task['try_number']}.log"
+                lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+                texts.append("\n".join([f"--- {name}", *(line[:500] for line in lines[-8:])]))
+        return "\n".join(texts)
 
     def logs(self) -> str:
         """Return the end of each part's log."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from fl_tasks.contracts.report import Evaluation, GateReport, Metric, Report
+from fl_tasks.report.comparison import sentences
 
 WIDTH = 120
 """Longest line, in characters."""
@@ -25,6 +26,8 @@ def summary(report: Report) -> str:
     lines += _wrapped("status", report.status + (f": {report.reason}" if report.reason else ""))
     if report.gate:
         lines += _wrapped("gate", _gate_text(report.gate, report.reason))
+    for sentence in sentences(report):
+        lines += _wrapped("scaled", sentence)
     lines += _wrapped("cohort", f"{', '.join(report.cohort) or 'none'}; {aggregated} rounds aggregated")
     for agency, reason in sorted(report.excluded.items()):
         lines += _wrapped("left out", f"{agency}: {reason}")

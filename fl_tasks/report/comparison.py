@@ -1,0 +1,24 @@
+"""Whether training together paid, in words, for the page and the terminal."""
+
+from __future__ import annotations
+
+from fl_tasks.contracts.report import Report
+
+
+def sentences(report: Report) -> list[str]:
+    """Return a sentence a horizon; agencies that would do better alone are named with their share."""
+    found = []
+    for horizon, one in report.comparison.items():
+        better = "below" if one.federated < one.local_only else "not below"
+        text = f"{horizon}: federated {one.federated:.3f} is {better} local-only {one.local_only:.3f}"
+        if one.alone_better:
+            agencies = ", ".join(f"{name} ({share:.1%})" for name, share in sorted(one.alone_better.items()))
+            text += f"; better alone: {agencies}"
+        found.append(text)
+    return found
+
+
+WHY = (
+    "Mean scaled RMSE over the agencies. An agency does better alone where its own series are enough to learn their "
+    "rhythm: together it shares one model, in which it counts by its windows up to the scenario's cap."
+)
