@@ -9,6 +9,9 @@ from pydantic import Field
 
 from fl_tasks.contracts.base import Contract, Name, RunId, Sha256
 
+SCALED = "scaled"
+"""The unit of overall errors where the agencies' units differ: standard deviations."""
+
 
 class Metric(Contract):
     """Errors of one horizon, in the agency's own unit, over n values (windows x series x steps)."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fl_tasks.contracts.report import Evaluation, Metric, ProfilePoint, Report
+from fl_tasks.contracts.report import SCALED, Evaluation, Metric, ProfilePoint, Report
 from fl_tasks.report.charts import ROOM_FOR_FIGURES, Axis, Line, grouped_bars, line_chart
 from fl_tasks.report.comparison import WHY, sentences
 from fl_tasks.report.markup import NOTHING, Markup, join, number, paragraph, section, table, tag
 
 MODELS = ("federated", "local_only", "persistence", "seasonal_naive", "champion")
 """Ways of forecasting, in the order of every table and chart; the first is judged against the others."""
-
-SCALED = "scaled"
-"""Report.unit where the agencies' units differ."""
 
 _ERRORS: tuple[tuple[str, Callable[[Metric], float]], ...] = (("RMSE", lambda m: m.rmse), ("MAE", lambda m: m.mae))
 

@@ -11,6 +11,7 @@ from fl_tasks.contracts.champion import ChampionBody
 from fl_tasks.contracts.config import ScenarioConfig
 from fl_tasks.contracts.errors import MissingInput
 from fl_tasks.contracts.report import (
+    SCALED,
     Evaluation,
     EvaluationReport,
     LocalComparison,
@@ -37,7 +38,6 @@ from fl_tasks.stages.evaluations import read_evaluations
 from fl_tasks.stages.gate import read_gate
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_record, load_records
 
-SCALED = "scaled"
 LINEAGE = "openlineage.jsonl"
 
 _PURPOSES = (
