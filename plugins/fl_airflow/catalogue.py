@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as home:
         # An Airflow of its own: reading DAG files needs no database, but Airflow makes itself a folder.
-        from fl_airflow.embedded.settings import environment  # noqa: PLC0415
+        from fl_airflow.settings import environment  # noqa: PLC0415
 
         os.environ.update({name: value for name, value in environment(Path(home)).items() if "AIRFLOW" in name})
         os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"

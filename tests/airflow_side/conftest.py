@@ -10,7 +10,7 @@ from pathlib import Path
 if importlib.util.find_spec("airflow") is None:
     collect_ignore_glob = ["test_*.py"]
 else:
-    from fl_airflow.embedded.settings import environment
+    from fl_airflow.settings import environment
 
     HOME = Path(tempfile.mkdtemp(prefix="huiliu-airflow-"))
     atexit.register(shutil.rmtree, HOME, ignore_errors=True)

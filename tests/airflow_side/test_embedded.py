@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from fl_airflow.embedded.dag_run import airflow_run_id
 from fl_airflow.embedded.memory import PeakMemory
-from fl_airflow.embedded.process_tree import tree_pss_bytes
-from fl_airflow.embedded.settings import environment
+from fl_airflow.process_tree import tree_pss_bytes
+from fl_airflow.settings import environment
 
 DEMO = [sys.executable, "-P", "-m", "fl_airflow.embedded", "demo"]
 
@@ -73,7 +73,7 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path):
 def test_no_descendant_survives_not_even_one_that_left_its_session_and_its_parent(tmp_path):
     script = """
 import os, subprocess, sys, time
-from fl_airflow.embedded.process_tree import adopt_orphans, descendants, kill_descendants
+from fl_airflow.process_tree import adopt_orphans, descendants, kill_descendants
 adopt_orphans()
 inner = "import subprocess; subprocess.Popen(['sleep', '300'], start_new_session=True)"
 subprocess.run([sys.executable, '-S', '-c', inner], check=True)

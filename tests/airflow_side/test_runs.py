@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fl_airflow.embedded.federation import prepare_airflow
 from fl_airflow.embedded.progress import Progress
-from fl_airflow.embedded.settings import environment
+from fl_airflow.federation import prepare_airflow
 from fl_airflow.installation import DAGS_FOLDER
+from fl_airflow.settings import environment
 
 from fl_tasks.contracts.stage import StageResult
 from tests.airflow_side import sinks

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from fl_airflow.embedded.federation import found_federation, hand_out_data, prepare_airflow
-from fl_airflow.embedded.process_tree import adopt_orphans
 from fl_airflow.embedded.run import Outcome, run_forecast, run_retraining
 from fl_airflow.embedded.table import summary
+from fl_airflow.federation import found_federation, hand_out_data, prepare_airflow
 from fl_airflow.installation import FEDERATION, installation_home
+from fl_airflow.process_tree import adopt_orphans
 from fl_tasks import scenarios
 from fl_tasks.contracts.base import describe
 from fl_tasks.contracts.config import load_scenario

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from fl_airflow.embedded.process_tree import tree_pss_bytes
+from fl_airflow.process_tree import tree_pss_bytes
 from fl_tasks.contracts.base import write_atomic
 
 _SECONDS_BETWEEN = 1.0

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from fl_airflow.embedded.dag_run import airflow_run_id
 from fl_airflow.embedded.memory import PeakMemory
-from fl_airflow.embedded.process_tree import kill_descendants
 from fl_airflow.embedded.progress import Progress
-from fl_airflow.embedded.settings import airflow_home, environment
 from fl_airflow.installation import DAGS_FOLDER, DagKind, federated_run_id, forecast_dag_id, retraining_dag_id
+from fl_airflow.process_tree import kill_descendants
+from fl_airflow.settings import airflow_home, environment
 from fl_tasks.contracts.paths import Home
 
 _SECONDS_BETWEEN_LOOKS = 0.3

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
-from fl_airflow.embedded.settings import environment
 from fl_airflow.server.errors import ServerError
 from fl_airflow.server.postgres import ADDRESS, reachable
+from fl_airflow.settings import environment
 from fl_tasks.contracts.base import Contract, describe, write_atomic
 
 USER = "admin"

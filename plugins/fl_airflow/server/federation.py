@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fl_airflow.embedded.federation import found_federation, hand_out_data
+from fl_airflow.federation import found_federation, hand_out_data
 from fl_airflow.installation import FEDERATION
 from fl_tasks.contracts.config import load_federation
 from fl_tasks.contracts.errors import ConfigError

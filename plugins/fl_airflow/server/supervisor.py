@@ -24,8 +24,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from fl_airflow.embedded.process_tree import adopt_orphans, kill_descendants
 from fl_airflow.installation import REPOSITORY
+from fl_airflow.process_tree import adopt_orphans, kill_descendants
 from fl_airflow.server.config import (
     DATABASE,
     cluster_folder,

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
-from fl_airflow.embedded.settings import airflow_home, environment
 from fl_airflow.installation import FEDERATION
+from fl_airflow.settings import airflow_home, environment
 from fl_tasks import scenarios
 from fl_tasks.contracts.config import load_federation
 from fl_tasks.contracts.errors import FLError
@@ -23,7 +23,7 @@ _SEED = 7
 
 
 class CommandFailed(FLError):
-    """A command that the embedded mode needs ended with an error; the message holds its last lines."""
+    """A command that the set-up needs ended with an error; the message holds its last lines."""
 
     retryable: ClassVar[bool] = True
 

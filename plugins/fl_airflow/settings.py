@@ -1,4 +1,4 @@
-"""How the embedded mode configures Airflow and Great Expectations: by environment alone, and never phoning home."""
+"""How Airflow and Great Expectations are configured on one machine: by environment alone, and never phoning home."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fl_airflow.installation import DAGS_FOLDER, PLUGINS_FOLDER
 
 
 def airflow_home(home: Path) -> Path:
-    """Return where the embedded mode's Airflow keeps its database and its log."""
+    """Return where the Airflow of this machine keeps its database and its log."""
     return home / "airflow"
 
 
 def environment(home: Path, *, lineage: Path | None = None) -> dict[str, str]:
-    """Return the environment of a process of the embedded mode.
+    """Return the environment of a process that runs on this machine.
 
     Args:
         home: The installation's home folder.
