@@ -1,4 +1,4 @@
-"""What an operator writes: a scenario's and an agency's YAML, an agency's policy; loaded strictly.
+"""What an operator writes: a scenario's and an agency's YAML; loaded strictly.
 
 Every field is set in one place only. Unknown keys, numbers given as text and values out of range are
 refused with the file, the line and the field.
@@ -118,6 +118,9 @@ class SecAggConfig(Contract):
     n_ref: int = Field(ge=1, le=2**31 - 1, description="Training examples that count as weight 1.")
     w_max: float = Field(gt=0.0, le=1e4, description="Largest weight of an agency, in n_ref.")
     max_loss: float = Field(gt=0.0, le=1e6, description="Training losses above are reported as this.")
+    kem: Literal["ml-kem-768"] | None = Field(
+        default=None, description="Post-quantum key encapsulation that pair secrets take beside X25519; none without."
+    )
 
 
 class OptimizerConfig(Contract):
@@ -178,6 +181,17 @@ class QualityConfig(Contract):
     )
 
 
+class SharedScale(Contract):
+    """One scale of the model's values for all agencies, fixed before any data are seen: (value - mean) / std.
+
+    Where all measure the same thing, a change of ten then is the same to the model at each of them.
+    """
+
+    unit: str = Field(description="Unit of mean and std; an agency's own unit converts within the dimension.")
+    mean: float
+    std: float = Field(gt=0.0)
+
+
 class SeriesConfig(Contract):
     """A time-series scenario's data: sampling, window, horizons, split. Units and ranges are each agency's."""
 
@@ -188,6 +202,12 @@ class SeriesConfig(Contract):
     input_steps: int = Field(ge=1, le=1000, description="Steps that the model sees.")
     calendar: tuple[Cycle, ...] = Field(
         default=("day",), description="Cycles that the model sees, each as sine and cosine of the step's time."
+    )
+    scale: SharedScale | None = Field(
+        default=None, description="Without it, each agency's values are scaled by its own mean and standard deviation."
+    )
+    series_levels: bool = Field(
+        default=False, description="Whether the model sees each series' own mean and standard deviation, scaled."
     )
     horizons: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
         min_length=1, description="Name of each horizon and its length in steps."
@@ -202,8 +222,8 @@ class SeriesConfig(Contract):
 
     @property
     def features(self) -> int:
-        """Features of one step: the z-scored value, sine and cosine of each cycle."""
-        return 1 + 2 * len(self.calendar)
+        """Features of one step: the scaled value, sine and cosine of each cycle, the series' two levels."""
+        return 1 + 2 * len(self.calendar) + 2 * self.series_levels
 
 
 class ScenarioConfig(Contract):
@@ -228,19 +248,6 @@ class AgencyConfig(Contract):
     title: str = Field(min_length=1)
     queue: Name = Field(description="Airflow queue of this agency's tasks.")
     scenarios: dict[Name, SourceConfig] = Field(min_length=1, description="Scenarios joined, and their data.")
-
-
-class Policy(Contract):
-    """What an agency admits, whatever a request from outside says: <agency folder>/policy.yaml."""
-
-    agency: Name
-    max_rounds: int = Field(ge=1, description="Most round indices of one session.")
-    max_local_epochs: int = Field(ge=1, description="Most passes over the data in one round.")
-    max_parameters: int = Field(ge=1, description="Most parameters of a model.")
-    max_clip: float = Field(gt=0.0, description="Largest L2 clip of a model delta.")
-    share_profile: bool = Field(
-        default=True, description="Whether mean forecast and truth by hour of day, over small cells, may be reported."
-    )
 
 
 C = TypeVar("C", bound=Contract)

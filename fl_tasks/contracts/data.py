@@ -104,7 +104,7 @@ class Prepared(Contract):
     """The frozen examples of one run: what passed the checks, and the scale that makes it readable.
 
     `examples/fit`, `examples/validation` (with early stop) and `examples/test` below the run's folder each hold x.npy
-    and y.npy, float32, z-scored; `examples/test` holds season.npy and hour.npy too.
+    and y.npy, float32, scaled; `examples/test` holds season.npy and hour.npy too.
     """
 
     rows: RowCounts
@@ -112,8 +112,10 @@ class Prepared(Contract):
     fit_windows: int = Field(ge=1)
     validation_windows: int = Field(ge=0, description="0 without early stop: the fit takes them.")
     test_windows: int = Field(ge=1)
-    mean: float = Field(description="Of the fit part, in the agency's unit.")
-    std: float = Field(gt=0.0, description="Of the fit part, in the agency's unit.")
+    mean: float = Field(description="What the model sees as 0, in the agency's unit.")
+    std: float = Field(gt=0.0, description="What the model sees as 1, in the agency's unit.")
+    level: float = Field(description="Mean of the fit part, in the agency's unit.")
+    spread: float = Field(gt=0.0, description="Standard deviation of the fit part, in the agency's unit.")
     unit: str
     sha256: Sha256 = Field(description="Over the hashes of the example files.")
 

@@ -12,13 +12,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fl_tasks.contracts.base import Contract, Name
-from fl_tasks.contracts.config import Cycle, LearningConfig
+from fl_tasks.contracts.config import Cycle, LearningConfig, SharedScale
 
 
 class ModelSpec(Contract):
     """Which Keras model to build and what it reads; the scenario's builder gets shapes and learning configuration.
 
-    Step and calendar change no shape, but what the numbers mean: weights that fit by shape alone may not fit.
+    Step, calendar, scale and levels say what the numbers mean: weights that fit by shape alone may not fit.
     """
 
     scenario: Name
@@ -27,6 +27,8 @@ class ModelSpec(Contract):
     output_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's y.")
     step_minutes: int = Field(ge=1, le=1440, description="Minutes between two steps of an example.")
     calendar: tuple[Cycle, ...] = Field(description="Cycles behind the value in x, in this order.")
+    scale: SharedScale | None = Field(default=None, description="Of the value in x; without it each agency's own.")
+    series_levels: bool = Field(default=False, description="Whether x ends in the series' mean and deviation.")
 
 
 class InitJob(Contract):

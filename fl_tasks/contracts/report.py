@@ -61,8 +61,8 @@ class EvaluationReport(Contract):
 class LocalComparison(Contract):
     """Whether training together paid: the federated model beside those that each agency trains alone."""
 
-    federated: float = Field(ge=0.0, description="Mean scaled RMSE over the agencies.")
-    local_only: float = Field(ge=0.0, description="Mean scaled RMSE over the agencies.")
+    federated: float = Field(ge=0.0, description="Mean RMSE over the agencies; scaled where their units differ.")
+    local_only: float = Field(ge=0.0, description="Mean RMSE over the agencies; scaled where their units differ.")
     alone_better: dict[Name, float] = Field(
         default_factory=dict, description="Agencies better off alone, and by which share of the federated error."
     )

@@ -23,7 +23,7 @@ from fl_tasks.contracts.data import (
     validation_examples,
 )
 from fl_tasks.data.series import Series
-from fl_tasks.data.windows import Part, Scale, Windows
+from fl_tasks.data.windows import Part, Scale, Windows, model_scale
 
 _FOLDERS: dict[Part, Callable[[Path], Path]] = {
     "fit": fit_examples,
@@ -51,7 +51,8 @@ def freeze(
     Raises:
         DataRejected: If the values cannot be scaled.
     """
-    scale = windows.scale()
+    own = windows.own_scale()
+    scale = model_scale(config, unit, own)
     for part in windows.parts:
         _write_part(part_examples(folder, part), part, windows, scale, config)
     prepared = Prepared(
@@ -62,6 +63,8 @@ def freeze(
         test_windows=windows.count("test"),
         mean=scale.mean,
         std=scale.std,
+        level=own.mean,
+        spread=own.std,
         unit=unit,
         sha256=examples_sha256(folder),
     )

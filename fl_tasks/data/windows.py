@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.config import SeriesConfig
 from fl_tasks.contracts.errors import DataRejected
+from fl_tasks.contracts.units import conversion
 from fl_tasks.data.series import Series
 
 Part = Literal["fit", "validation", "test"]
@@ -33,10 +34,22 @@ _A_MONDAY = np.datetime64("1970-01-05T00:00", "us")
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of the values of the fit part, all series of the agency together."""
+    """What the model sees as 0 and how much is 1, in the agency's unit: (value - mean) / std."""
 
     mean: float
     std: float
+
+
+def model_scale(config: SeriesConfig, unit: str, own: Scale) -> Scale:
+    """Return the scale of the model's values at an agency: the shared one in its unit, else the agency's own.
+
+    Raises:
+        ConfigError: If the shared scale is of another dimension than the agency's unit.
+    """
+    if config.scale is None:
+        return own
+    factor = conversion(config.scale.unit, unit)
+    return Scale(config.scale.mean * factor, config.scale.std * factor)
 
 
 class Windows:
@@ -78,8 +91,8 @@ class Windows:
         """Windows of a part, over all series; validation has none where it is not held back."""
         return int(self._starts[part].sum())
 
-    def scale(self) -> Scale:
-        """Return mean and standard deviation of the values present in the fit part.
+    def own_scale(self) -> Scale:
+        """Return mean and standard deviation of the values present in the fit part, all series together.
 
         Raises:
             DataRejected: If fewer than two different values are there.
@@ -95,7 +108,7 @@ class Windows:
         return Scale(float(values.mean()), std)
 
     def fill(self, part: Part, x: NDArray[np.float32], y: NDArray[np.float32], scale: Scale) -> None:
-        """Write a part's examples: x of shape (n, input_steps, features), y of (n, target_steps), z-scored.
+        """Write a part's examples: x of shape (n, input_steps, features), y of (n, target_steps), scaled.
 
         The order is: series by series as in the file, each by time.
         """
@@ -105,6 +118,8 @@ class Windows:
             return
         clock = np.lib.stride_tricks.sliding_window_view(calendar(self._grid.times, self._config), inputs, axis=0)
         clock = clock.swapaxes(1, 2)
+        until_levels = 1 + 2 * len(self._config.calendar)
+        levels = _levels(self._grid.values[: self.fit_end], scale)
         done = 0
         for index in range(len(self._grid.names)):
             chosen = np.flatnonzero(starts[:, index])
@@ -112,7 +127,9 @@ class Windows:
             windows = np.lib.stride_tricks.sliding_window_view(series, inputs + targets)
             until = done + len(chosen)
             x[done:until, :, 0] = windows[chosen, :inputs]
-            x[done:until, :, 1:] = clock[chosen]
+            x[done:until, :, 1:until_levels] = clock[chosen]
+            if self._config.series_levels:
+                x[done:until, :, until_levels:] = levels[index]
             y[done:until] = windows[chosen, inputs:]
             done = until
 
@@ -120,11 +137,11 @@ class Windows:
         """Write the test part's seasonal-naive forecast and hour of the day, in fill's order.
 
         Args:
-            season: Shape (n, target_steps): the z-scored value of the target's time one day before, read from the
+            season: Shape (n, target_steps): the scaled value of the target's time one day before, read from the
                 grid. A target more than a day ahead takes the newest day before its forecast was made. Where that
                 value is missing, the window's last value stands (persistence).
             hour: Shape (n,), the hour of the day, 0..23, in which the last target begins.
-            scale: Of the fit part.
+            scale: As for fill.
         """
         inputs, targets = self._config.input_steps, self._config.target_steps
         day, rest = divmod(24 * 60, self._config.step_minutes)
@@ -150,7 +167,7 @@ class Latest(NamedTuple):
     """The newest window of each series that has one: what a forecast starts from.
 
     Attributes:
-        x: Shape (s, input_steps, features), float32, z-scored.
+        x: Shape (s, input_steps, features), float32, scaled.
         names: s names of series, in the file's order.
         ends: Shape (s,), the time of each window's last step.
     """
@@ -167,8 +184,8 @@ def latest_windows(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
 
     Args:
         grid: One row a step, without a hole; a gap is a row of NaN.
-        config: Window and calendar.
-        scale: Of the model's fit part at this agency.
+        config: Window, calendar and levels; a series' levels are those of all its values in the grid.
+        scale: Of the model's values at this agency.
     """
     inputs = config.input_steps
     whole = _whole(grid, inputs)
@@ -178,14 +195,18 @@ def latest_windows(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
     starts = np.array([np.flatnonzero(whole[:, index])[-1] for index in chosen], dtype=np.int64)
     x = np.empty((len(chosen), inputs, config.features), dtype=np.float32)
     clock = calendar(grid.times, config)
+    until_levels = 1 + clock.shape[1]
+    levels = _levels(grid.values, scale)
     for row, (index, start) in enumerate(zip(chosen, starts, strict=True)):
         x[row, :, 0] = _scaled(grid.values[start : start + inputs, index], scale)
-        x[row, :, 1:] = clock[start : start + inputs]
+        x[row, :, 1:until_levels] = clock[start : start + inputs]
+        if config.series_levels:
+            x[row, :, until_levels:] = levels[index]
     return Latest(x, tuple(grid.names[index] for index in chosen), ends[starts])
 
 
 def calendar(times: NDArray[np.datetime64], config: SeriesConfig) -> NDArray[np.float32]:
-    """Return sine and cosine of each cycle of config.calendar, in its order, shape (T, features - 1).
+    """Return sine and cosine of each cycle of config.calendar, in its order, shape (T, 2 * cycles).
 
     A day begins at midnight, a week on Monday.
     """
@@ -201,6 +222,17 @@ def _whole(grid: Series, length: int) -> NDArray[np.bool_]:
     missing = np.zeros((len(grid.times) + 1, len(grid.names)), dtype=np.int64)
     np.cumsum(np.isnan(grid.values), axis=0, out=missing[1:])
     return np.asarray(missing[length:] == missing[:-length], dtype=np.bool_)
+
+
+def _levels(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float32]:
+    """Return scaled mean and standard deviation of each column, shape (S, 2); those of all for one without values."""
+    present = values[np.isfinite(values)]
+    levels = np.tile((present.mean(), present.std()) if present.size else (scale.mean, 0.0), (values.shape[1], 1))
+    for index, column in enumerate(values.T):
+        own = column[np.isfinite(column)]
+        if own.size:
+            levels[index] = own.mean(), own.std()
+    return np.asarray((levels - (scale.mean, 0.0)) / scale.std, dtype=np.float32)
 
 
 def _scaled(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ def sentences(report: Report) -> list[str]:
 
 
 WHY = (
-    "Mean scaled RMSE over the agencies. An agency does better alone where its own series are enough to learn their "
-    "rhythm: together it shares one model, in which it counts by its windows up to the scenario's cap."
+    "Mean RMSE over the agencies, scaled where their units differ. An agency does better alone where its own series "
+    "are enough to learn their rhythm: together it shares one model, in which it counts by its windows up to the "
+    "scenario's cap."
 )

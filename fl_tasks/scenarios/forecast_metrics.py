@@ -26,23 +26,24 @@ def persistence(x: NDArray[np.float32], target_steps: int) -> NDArray[np.float32
     """Return the last value seen, for every step ahead.
 
     Args:
-        x: Shape (n, steps, features), feature 0 the z-scored value.
+        x: Shape (n, steps, features), feature 0 the scaled value.
         target_steps: Steps ahead.
 
     Returns:
-        Shape (n, target_steps), z-scored.
+        Shape (n, target_steps), scaled.
     """
     return np.repeat(x[:, -1, :1], target_steps, axis=1)
 
 
-def metrics(y_true: Array, y_pred: Array, horizons: dict[str, int], std: float) -> dict[str, Metric]:
+def metrics(y_true: Array, y_pred: Array, horizons: dict[str, int], std: float, spread: float) -> dict[str, Metric]:
     """Return each horizon's errors.
 
     Args:
-        y_true: Shape (n, steps), z-scored.
-        y_pred: Shape (n, steps), z-scored.
+        y_true: Shape (n, steps), scaled.
+        y_pred: Shape (n, steps), scaled.
         horizons: Name -> length in steps, 1..steps.
-        std: What one z-score is in the agency's unit, over 0.
+        std: What one step of the model's scale is in the agency's unit, over 0.
+        spread: Standard deviation of the agency's fit part, in its unit, over 0.
 
     Returns:
         Horizon -> mean absolute error and root of the mean square over steps 1..h together, and of step h alone, in
@@ -64,8 +65,8 @@ def metrics(y_true: Array, y_pred: Array, horizons: dict[str, int], std: float) 
             n=len(error) * steps,
             last_step_mae=last_mae * std,
             last_step_rmse=last_rmse * std,
-            scaled_mae=mae,
-            scaled_rmse=rmse,
+            scaled_mae=mae * std / spread,
+            scaled_rmse=rmse * std / spread,
         )
     return result
 
@@ -125,8 +126,8 @@ def profile(y_true: Array, y_pred: Array, hours: NDArray[np.integer], step: int)
     """Return mean truth and forecast of one step ahead, by hour of the day: a picture that tells of no single window.
 
     Args:
-        y_true: Shape (n, steps), z-scored.
-        y_pred: Shape (n, steps), z-scored.
+        y_true: Shape (n, steps), scaled.
+        y_pred: Shape (n, steps), scaled.
         hours: Shape (n,), 0..23: the hour of the day in which that step begins, for each window.
         step: Which step ahead, 1..steps: a horizon's last.
 

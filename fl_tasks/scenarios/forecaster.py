@@ -37,8 +37,8 @@ def build_model(
 
     Args:
         learning: `model`, `units` and `seed` are read. The same seed gives the same initial weights, to the bit.
-        input_shape: (steps, features) of one example; feature 0 is the forecast value, z-scored.
-        output_shape: (steps ahead,) of one example, z-scored like feature 0.
+        input_shape: (steps, features) of one example; feature 0 is the forecast value, scaled.
+        output_shape: (steps ahead,) of one example, scaled like feature 0.
 
     Raises:
         ConfigError: If the shapes are not those of a series.
@@ -80,7 +80,7 @@ def loss() -> KerasLoss:
 
     The variance of what happens next grows about linearly with the distance. Unweighted, the far steps would take
     nearly all of the loss, and the near ones, which can be forecast best, would be learned last.
-    In squared standard deviations of the agency's values; weights 1/1, 1/2, ... scaled to mean 1.
+    In squares of the model's scale; weights 1/1, 1/2, ... scaled to mean 1.
     """
     import tensorflow as tf  # noqa: PLC0415
 

@@ -31,6 +31,8 @@ def model_spec(config: ScenarioConfig) -> ModelSpec:
         output_shape=outputs,
         step_minutes=config.data.step_minutes,
         calendar=config.data.calendar,
+        scale=config.data.scale,
+        series_levels=config.data.series_levels,
     )
 
 

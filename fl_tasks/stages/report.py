@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from operator import attrgetter
 from statistics import fmean
 
 from fl_tasks.contracts.base import sha256_hex, write_atomic
@@ -48,6 +49,7 @@ _PURPOSES = (
     ("/up/", "masked update"),
     ("/ack/", "ack of a manifest"),
     ("/reveal/", "key shares of a round"),
+    ("head/", "head of its journal"),
     ("evaluation/", "error metrics"),
 )
 
@@ -201,12 +203,10 @@ def _evaluation(desk: Desk) -> EvaluationReport:
 def _comparison(evaluation: EvaluationReport) -> dict[str, LocalComparison]:
     """Hold the federated model against the local-only ones, where both were scored."""
     both = {name: one for name, one in evaluation.agencies.items() if one.federated and one.local_only}
+    figure = attrgetter("scaled_rmse" if overall_unit(evaluation) == SCALED else "rmse")
     found: dict[str, LocalComparison] = {}
     for horizon in next((one.federated for one in both.values()), {}):
-        pairs = {
-            name: (one.federated[horizon].scaled_rmse, one.local_only[horizon].scaled_rmse)
-            for name, one in both.items()
-        }
+        pairs = {name: (figure(one.federated[horizon]), figure(one.local_only[horizon])) for name, one in both.items()}
         found[horizon] = LocalComparison(
             federated=fmean(together for together, _ in pairs.values()),
             local_only=fmean(alone for _, alone in pairs.values()),
@@ -241,8 +241,9 @@ def _egress(exchange: FolderExchange, roster: Roster) -> dict[str, tuple[Sent, .
         purpose = next((text for part, text in _PURPOSES if part in name), None)
         if purpose is None:
             continue
-        # setup/shares/<dealer>/<holder>; all others end in the sender.
-        owner = name.split("/")[2 if name.startswith("setup/shares/") else -1].partition(".")[0]
+        # setup/shares/<dealer>/<holder>, head/<sender>/<number>; all others end in the sender.
+        part = {"setup/shares": 2, "head": 1}.get(name.rpartition("/")[0].rpartition("/")[0], -1)
+        owner = name.split("/")[part].partition(".")[0]
         if owner not in sent:  # whoever may write there can leave a file that no agency sent
             continue
         data = exchange.get(name)

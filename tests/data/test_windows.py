@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_tasks.contracts.errors import DataRejected
+from fl_tasks.contracts.config import SharedScale
+from fl_tasks.contracts.errors import ConfigError, DataRejected
 from fl_tasks.data.series import Series
-from fl_tasks.data.windows import Scale, Windows, calendar, latest_windows
+from fl_tasks.data.windows import Scale, Windows, calendar, latest_windows, model_scale
 from tests.data.examples import START, config, series, steps
 
 NAN = np.nan
@@ -194,10 +195,10 @@ def test_a_grid_shorter_than_a_window_has_no_latest_one(length):
 def test_the_scale_is_that_of_the_fit_part_alone():
     values = np.concatenate([np.tile([40.0, 60.0], 40), np.full(20, 1e6)])
     values[3] = NAN
-    scale = Windows(series(range(100), values), config(), hold_validation=False).scale()
+    scale = Windows(series(range(100), values), config(), hold_validation=False).own_scale()
     known = values[:80][~np.isnan(values[:80])]
     assert scale == Scale(known.mean(), known.std())
-    held = Windows(series(range(100), values), config(), hold_validation=True).scale()
+    held = Windows(series(range(100), values), config(), hold_validation=True).own_scale()
     known = values[:70][~np.isnan(values[:70])]
     assert held == Scale(known.mean(), known.std())
 
@@ -205,4 +206,32 @@ def test_the_scale_is_that_of_the_fit_part_alone():
 @pytest.mark.parametrize("value", [NAN, 50.0])
 def test_values_that_cannot_be_scaled_are_rejected(value):
     with pytest.raises(DataRejected, match="cannot be scaled"):
-        Windows(series(range(50), np.full(50, value)), config(), hold_validation=False).scale()
+        Windows(series(range(50), np.full(50, value)), config(), hold_validation=False).own_scale()
+
+
+def test_a_shared_scale_is_the_same_speed_in_every_unit():
+    own, shared = Scale(60.0, 7.0), SharedScale(unit="mph", mean=50.0, std=10.0)
+    assert model_scale(config(), "mph", own) == own
+    assert model_scale(config(scale=shared), "mph", own) == Scale(50.0, 10.0)
+    metric = model_scale(config(scale=shared), "km/h", own)
+    assert (metric.mean, metric.std) == pytest.approx((80.4672, 16.09344))
+    with pytest.raises(ConfigError, match="do not convert"):
+        model_scale(config(scale=shared), "vehicles/h", own)
+
+
+def test_levels_are_each_series_own_mean_and_deviation_in_the_fit_part_alone():
+    values = np.stack([np.tile([40.0, 60.0], 50), np.tile([10.0, 30.0], 50), np.full(100, NAN)], axis=1)
+    values[80:] = 1000.0  # the test part must not tell; the third series is known by it only
+    settings_ = config(series_levels=True)
+    assert settings_.features == 5
+    for part, levels in (("fit", [(1.0, 1.0), (4.0, 1.0)]), ("test", [(1.0, 1.0), (2.5, np.sqrt(3.25)), (4.0, 1.0)])):
+        x, _ = cut(series(range(100), values), settings_, part, Scale(10.0, 10.0))
+        np.testing.assert_allclose(np.unique(x[:, :, 3:].reshape(-1, 2), axis=0), levels, rtol=1e-6)
+
+
+def test_a_forecast_sees_the_levels_of_all_that_was_delivered():
+    values = np.stack([np.tile([40.0, 60.0], 50), np.tile([10.0, 30.0], 50)], axis=1)
+    plain = latest_windows(series(range(100), values), config(), Scale(10.0, 10.0))
+    found = latest_windows(series(range(100), values), config(series_levels=True), Scale(10.0, 10.0))
+    np.testing.assert_array_equal(found.x[:, :, :3], plain.x)
+    np.testing.assert_allclose(found.x[:, :, 3:], np.broadcast_to([[[4.0, 1.0]], [[1.0, 1.0]]], (2, 4, 2)))

@@ -24,6 +24,8 @@ BATCH = 8
 # Unequal, and each with a partial last batch of 8: 5, 4 and 3 examples.
 SIZES = (37, 20, 11)
 STEPS, FEATURES, AHEAD = 6, 3, 2
+# Adam's first step is rate * g / (|g| + epsilon): where g is near epsilon, a rounding of float32 in g becomes an error
+# proportional to the rate. With 0.01 one element of the recurrent kernel is off by 1.04e-6 after three rounds.
 RATES = {"sgd": 0.1, "adam": 0.005, "yogi": 0.02}
 
 Mean = Callable[[list[LocalUpdate]], Tensors]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+import pytest
+
 from fl_tasks.contracts.report import LocalComparison
 from fl_tasks.report.comparison import WHY, sentences
 from fl_tasks.report.html import render
@@ -28,16 +30,20 @@ def test_a_report_without_a_comparison_says_nothing_of_it():
     assert escape(WHY) not in render(whole())
 
 
-def test_the_comparison_is_the_mean_of_scaled_errors_over_the_agencies_scored_both_ways():
+@pytest.mark.parametrize(("unit", "figure"), [(None, "scaled_rmse"), ("mph", "rmse")])
+def test_the_comparison_is_a_mean_over_the_agencies_scored_both_ways(unit, figure):
+    """Of scaled errors where the units differ, else in the one unit."""
     evaluation = whole().evaluation
+    if unit is not None:
+        evaluation = evaluation.model_copy(update={"units": dict.fromkeys(evaluation.units, unit)})
     agencies = dict(evaluation.agencies)
     name, worst = next(iter(agencies.items()))
     agencies[name] = worst.model_copy(update={"local_only": {}})
     found = _comparison(evaluation.model_copy(update={"agencies": agencies}))
     both = [one for agency, one in agencies.items() if agency != name]
     assert set(found) == set(worst.federated)
-    assert found["1h"].federated == sum(one.federated["1h"].scaled_rmse for one in both) / len(both)
-    assert found["1h"].local_only == sum(one.local_only["1h"].scaled_rmse for one in both) / len(both)
+    assert found["1h"].federated == sum(getattr(one.federated["1h"], figure) for one in both) / len(both)
+    assert found["1h"].local_only == sum(getattr(one.local_only["1h"], figure) for one in both) / len(both)
     swapped = {
         agency: one.model_copy(update={"federated": one.local_only, "local_only": one.federated})
         for agency, one in agencies.items()
