@@ -113,6 +113,14 @@ def _columns() -> list[Expectation]:
             regex=_IDENTIFYING,
             **_critical("leakage_name", "no column named like an identifier; declare it under identifiers"),
         ),
+        gxe.ExpectColumnValuesToBeNull(
+            column="identifier",
+            **_critical("no_identifier_left", "no identifier in any text; declare its column under identifiers"),
+        ),
+        gxe.ExpectColumnValuesToBeNull(
+            column="suspicious",
+            **_warning("suspicious_text", "no text of an identifier's form, be its check digit wrong"),
+        ),
     ]
 
 

@@ -13,6 +13,7 @@ from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.units import conversion
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+IdentifierKind = Literal["resident_id", "mobile", "plate", "credit_code"]
 
 
 def _inside(value: str) -> str:
@@ -99,6 +100,11 @@ class SourceConfig(Contract):
         description="Columns that point at a person or vehicle, where they are there: dropped, or replaced by a keyed "
         "hash (HMAC-SHA-256 under the agency's own key).",
     )
+    identifier_kinds: dict[Column, IdentifierKind] = Field(
+        default_factory=dict,
+        description="What a hashed column's texts are, so that every way to write one has one hash: an old resident id "
+        "of 15 digits and that of 18, a mobile number with and without +86.",
+    )
     flow_table: FlowTableConfig | None = None
     source_unit: str = Field(description="Unit of the values as delivered.")
     unit: str = Field(description="Unit that this agency's errors and forecasts are given in.")
@@ -129,6 +135,8 @@ class SourceConfig(Contract):
             raise ValueError("two columns of values are given the same name")
         if set(self.identifiers) & {self.time.column, *(self.values or {})}:
             raise ValueError("a column cannot be an identifier and a time or value at once")
+        if set(self.identifier_kinds) - {column for column, how in self.identifiers.items() if how == "hash"}:
+            raise ValueError("identifier_kinds names a column that is not hashed; set it to hash under identifiers")
         try:
             conversion(self.source_unit, self.unit)
         except ConfigError as error:

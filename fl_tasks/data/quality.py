@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fl_tasks.contracts.data import QualityCheck, QualityReport
+from fl_tasks.contracts.data import SMALL_CELL, QualityCheck, QualityReport
 from fl_tasks.contracts.errors import DataRejected
-from fl_tasks.data import data_docs
+from fl_tasks.data import data_docs, identifiers
 from fl_tasks.data.pseudonymize import looks_like
 from fl_tasks.data.series import Series
 
@@ -49,7 +52,9 @@ def columns(deidentified: Series) -> pd.DataFrame:
     """Return one row a column that anonymize left: its name and its kind.
 
     The kind is `number`, `hash` (keyed hashes and nothing else), `text`, or `identifier` for a series whose name is one
-    itself. `unhashed` is the name again, and nothing for a column of hashes.
+    itself. `unhashed` is the name again, and nothing for a column of hashes. `identifier` says which identifiers stand
+    in a column, with their count unless it is a small cell, and `suspicious` what only looks like some; both are empty
+    where there is nothing of the kind.
     """
     import pandas as pd  # noqa: PLC0415
 
@@ -57,7 +62,24 @@ def columns(deidentified: Series) -> pd.DataFrame:
         name: "hash" if all(map(_HASH.fullmatch, texts)) else "text" for name, texts in deidentified.identifiers.items()
     }
     unhashed = [None if kind == "hash" else name for name, kind in kinds.items()]
-    return pd.DataFrame({"name": list(kinds), "kind": list(kinds.values()), "unhashed": unhashed})
+    left = [_left_in_numbers(values) for values in deidentified.values.T]
+    left += [_left_in_texts(texts) for texts in deidentified.identifiers.values()]
+    return pd.DataFrame(
+        {
+            "name": list(kinds),
+            "kind": list(kinds.values()),
+            "unhashed": unhashed,
+            "identifier": [certain for certain, _ in left],
+            "suspicious": [doubtful for _, doubtful in left],
+        }
+    )
+
+
+def told(columns: pd.DataFrame) -> dict[str, str]:
+    """Return what a refusal may say beside a check's name: columns, kinds, and counts that are no small cells."""
+    found = columns[columns["identifier"].notna()]
+    words = [f"column {name!r} holds {kinds}" for name, kinds in zip(found["name"], found["identifier"], strict=True)]
+    return {"no_identifier_left": "; ".join(words[:5])}
 
 
 def harvest(*, fit_windows: int, held_back_windows: int, quarantined: float) -> pd.DataFrame:
@@ -139,16 +161,65 @@ def judge(frames: dict[str, pd.DataFrame], suites: dict[str, Any], *, docs: Path
     return QualityReport(checks=tuple(sorted(checks, key=lambda check: check.name)))
 
 
-def require(report: QualityReport) -> None:
+def require(report: QualityReport, found: Mapping[str, str] = MappingProxyType({})) -> None:
     """Refuse data that failed a critical check.
 
+    Args:
+        report: What was judged.
+        found: Check -> what may be told of why it failed (see told).
+
     Raises:
-        DataRejected: It names the checks that failed and what passes, never what was observed.
+        DataRejected: It names the checks that failed and what passes, never a value that was observed.
     """
     failed = report.failed("critical")
     if failed:
+        reasons = [(check, found.get(check.name.partition("/")[0])) for check in failed]
         raise DataRejected(
             f"{len(failed)} critical data checks failed: "
-            + "; ".join(f"{check.name} needs {check.needs}" for check in failed)
+            + "; ".join(f"{check.name} needs {check.needs}" + (f": {why}" if why else "") for check, why in reasons)
             + ". The agency is left out of this run; correct the data and run ingest again"
         )
+
+
+_WORDS = {
+    "resident_id": "resident ids",
+    "credit_code": "unified social credit codes",
+    "plate": "plates",
+    "mobile": "mobile numbers",
+    "e_mail": "e-mail addresses",
+    "bank_card": "bank cards",
+}
+
+
+def _left_in_texts(texts: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return `identifier` and `suspicious` of a column of texts: one certain identifier is enough."""
+    return _left(identifiers.held(texts), sum(map(bool, texts)), one_is_enough=True)
+
+
+def _left_in_numbers(values: NDArray[np.float64]) -> tuple[str | None, str | None]:
+    """Return the same of a column of numbers, among which a single one is chance.
+
+    As a float64, an id of 18 digits has lost the last ones and with them its check digit: the form has to do.
+    """
+    large = values[(values >= 1e10) & (values < 1e18)]
+    texts = large[large == np.floor(large)].astype(np.int64).astype(str).tolist()
+    return _left(identifiers.held(texts), int(np.isfinite(values).sum()), one_is_enough=False)
+
+
+def _left(held: Sequence[identifiers.Held], filled: int, *, one_is_enough: bool) -> tuple[str | None, str | None]:
+    """Return the words for what a column holds and for what only looks like it.
+
+    Args:
+        held: What was found.
+        filled: Cells that are not empty. A tenth of them, and no small cell, is no chance, whatever the check digits.
+        one_is_enough: Whether one certain identifier is.
+    """
+    certain: list[str] = []
+    doubtful: list[str] = []
+    for entry in held:
+        cells = entry.cells + entry.suspicious
+        if (one_is_enough and entry.cells) or (cells >= SMALL_CELL and 10 * cells >= filled):
+            certain.append(_WORDS[entry.kind] + (f" in {cells} cells" if cells >= SMALL_CELL else ""))
+        else:
+            doubtful.append(_WORDS[entry.kind])
+    return ", ".join(certain) or None, ", ".join(doubtful) or None

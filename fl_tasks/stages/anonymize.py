@@ -95,7 +95,11 @@ def _anonymize(spec: StageSpec, agency: str, source: SourceConfig) -> Deidentifi
     kept = {column: texts for column, texts in raw.identifiers.items() if there.get(column) != "drop"}
     if "hash" in there.values():
         key = run_key(agency_secret(pseudonym_secret_path(home)), spec.scenario, spec.run_id)
-        kept |= {column: pseudonyms(kept[column], key) for column, how in there.items() if how == "hash"}
+        kept |= {
+            column: pseudonyms(kept[column], key, source.identifier_kinds.get(column))
+            for column, how in there.items()
+            if how == "hash"
+        }
     flows = _protect_flows(home, source, agency)
     if flows is None:
         flow_table_path(spec.folder).unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from fl_tasks.data import drift
 from fl_tasks.data.accepted import load_accepted, save_accepted
 from fl_tasks.data.examples import freeze, part_examples
 from fl_tasks.data.ingest import local_interval
-from fl_tasks.data.quality import columns, harvest, history, judge, observations, require
+from fl_tasks.data.quality import columns, harvest, history, judge, observations, require, told
 from fl_tasks.data.series import read_series
 from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.windows import Windows
@@ -72,7 +72,7 @@ def run(spec: StageSpec) -> StageResult:
         )
     report = judge(frames, suite.suites(source, scenario.data, interval), docs=data_docs_path(spec.folder))
     write_atomic(quality_path(spec.folder), report.model_dump_json(indent=1).encode())
-    require(report)
+    require(report, told(frames["columns"]))
     prepared = freeze(spec.folder, grid, windows, scenario.data, rows, unit=source.unit)
     if not spec.dry_run:
         accepted = Accepted(
