@@ -15,13 +15,14 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup demo test faults check format clean up down federation system
+.PHONY: help setup demo test faults bench check format clean up down federation system
 
 help:
 	@echo "make demo   retrain over four agencies   [SCENARIO=traffic_districts] [DATA=folder] [ROUNDS=3]"
 	@echo "make test   run the tests                [ARGS='tests/parity -k gru']"
 	@echo "make up     Airflow with its UI, on this machine [PORT=8080];   make down"
-	@echo "make faults kill and take away parties in the middle of real runs"
+	@echo "make faults kill, take away and attack parties in the middle of real runs"
+	@echo "make bench  measure, beside others and the machine's limit: NAME=secagg"
 	@echo "make check  lint, format, types, import contracts"
 	@echo "make federation  a scenario's data, keys and roster for the server [SCENARIO=traffic_districts] [DATA=folder]"
 	@echo "make system PostgreSQL's programs, by apt-get as root"
@@ -65,9 +66,13 @@ test: setup
 	@scripts/system.sh --optional
 	@.venv/bin/python tests/run.py $(ARGS)
 
-# A quarter of an hour of whole runs under a scheduler, in which parties are killed and taken away.
+# Twenty-five minutes of whole runs under a scheduler, in which parties are killed, taken away and attacked.
 faults: system setup
-	@.venv/bin/python tests/run.py tests/faults $(ARGS)
+	@.venv/bin/python tests/run.py tests/faults tests/attacks/test_through_airflow.py $(ARGS)
+
+# Compares with other systems, which it installs for itself below var/bench; docs/performance.md explains the columns.
+bench: setup
+	@.venv/bin/python -m tests.benchmarks $(NAME)
 
 check: setup
 	.venv/bin/ruff check .

@@ -32,9 +32,15 @@ def _run(options: argparse.Namespace) -> None:
     from fl_tasks.contracts.stage import read_spec  # noqa: PLC0415
     from fl_tasks.stages.runner import run_stage  # noqa: PLC0415
 
-    stage = read_spec(options.spec).stage
-    if stage != options.stage:
-        raise ConfigError(f"{options.spec}: field stage: is {stage!r}, the command line says {options.stage!r}")
+    spec = read_spec(options.spec)
+    if spec.stage != options.stage:
+        raise ConfigError(f"{options.spec}: field stage: is {spec.stage!r}, the command line says {options.stage!r}")
+    # Keys, policy and approvals are read there: a spec must not bring its own.
+    if spec.home.resolve() != home().root:
+        raise ConfigError(
+            f"{options.spec}: field home: is {spec.home}, this installation's is {home().root}; set HUILIU_HOME if the "
+            "spec is right"
+        )
     run_stage(options.spec)
 
 
@@ -44,6 +50,16 @@ def _agency_init(options: argparse.Namespace) -> None:
     card = enrol.init_agency(home(), federation(), options.scenario, options.agency)
     print(f"{card.name}: folder {home().agency(card.name)}")
     print(f"{card.name}: protocol key {card.protocol_key}")
+    print(f"{card.name}: the code and DAG files as installed are approved; what is admitted is in policy.yaml")
+
+
+def _agency_approve_code(options: argparse.Namespace) -> None:
+    from fl_tasks.stages.installed_code import approve_code  # noqa: PLC0415
+
+    done = approve_code(home(), federation(), options.agency)
+    for change in done.changed:
+        print(f"{options.agency}: {change}")
+    print(f"{options.agency}: approved {len(done.approval.files)} files of code and DAGs, {done.approval.sha256}")
 
 
 def _agency_approve(options: argparse.Namespace) -> None:
@@ -122,9 +138,11 @@ def parser() -> argparse.ArgumentParser:
     validate.add_argument("--agency", help="whose declaration the data follow")
 
     agency = commands.add_parser("agency", help="Commands of an agency.").add_subparsers(required=True)
-    init = command(agency, "init", "Make an agency's folder, keys and policy.yaml.", _agency_init)
+    init = command(agency, "init", "Make an agency's folder, keys and policy.yaml; approve its code.", _agency_init)
     approve = command(agency, "approve", "Approve a scenario's roster by its hash.", _agency_approve)
     approve.add_argument("hash", metavar="HASH", help="64 hexadecimal digits, compared with the other agencies")
+    code = command(agency, "approve-code", "Approve code and DAG files as installed now.", _agency_approve_code)
+    code.add_argument("--agency", required=True)
     lift = command(agency, "lift", "Admit one more survivor set under a model and interval.", _agency_lift)
     lift.add_argument("model", metavar="MODEL", help="the model's hash, 64 hexadecimal digits")
     lift.add_argument("--start", required=True, help="the data interval's start, ISO time as in the report")
@@ -146,8 +164,13 @@ def main(arguments: list[str] | None = None) -> int:
     # Libraries log what they like; only our own allow-listed lines go out at INFO.
     for name in ("great_expectations", "matplotlib", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    return exit_code_of(lambda: options.function(options))
+
+
+def exit_code_of(work: Callable[[], object]) -> int:
+    """Do the work; say an error that was raised on purpose, and return the process's exit code."""
     try:
-        options.function(options)
+        work()
     except FLError as error:
         print(f"error: {error.code}: {error}", file=sys.stderr)
         return EXIT_RETRY if error.retryable else EXIT_FINAL

@@ -1,4 +1,4 @@
-"""Run pytest in both environments and sum up: `python tests/run.py [pytest arguments]`.
+"""Run pytest in both environments side by side and sum up: `python tests/run.py [pytest arguments]`.
 
 An environment that collects nothing of what was asked for counts as not asked. Ends with one line of summed
 counts, and fails if any process of the tests is still alive.
@@ -7,38 +7,51 @@ counts, and fails if any process of the tests is still alive.
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = (".venv", ".venv-fl")
 NOTHING_COLLECTED = {4, 5}  # pytest: a named test is not there; no tests
+# Whole runs under a scheduler: `make faults`, which takes 20 minutes.
+SLOW = ("tests/faults", "tests/attacks/test_through_airflow.py")
 MARK = "HUILIU_TEST_RUN"
+_LAST_LINES_SECONDS = 1.0  # until the last lines of an ended pytest have been read
 
 
 def main(arguments: list[str]) -> int:
-    if not any("tests/faults" in argument for argument in arguments):
-        arguments = [*arguments, "--ignore=tests/faults"]  # a make target of its own: it takes a quarter of an hour
+    if not any(slow in argument for argument in arguments for slow in SLOW):
+        arguments = [*arguments, *(f"--ignore={slow}" for slow in SLOW)]
     mark = uuid.uuid4().hex
     totals = dict.fromkeys(("passed", "failed", "skipped"), 0)
     codes = []
     outputs = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in ENVIRONMENTS:
-            counts = Path(folder) / f"{name}.xml"
-            print(f"tests in {name}", flush=True)
-            code, output = _pytest(name, [*arguments, f"--junitxml={counts}"], mark)
-            if code not in NOTHING_COLLECTED:
-                codes.append(code)
-                _add(totals, counts)
-            else:
-                outputs.append(output)
+        reports = {name: Path(folder) / f"{name}.xml" for name in ENVIRONMENTS}
+        # Side by side: neither keeps more than a core busy.
+        running = {name: Pytest(name, [*arguments, f"--junitxml={reports[name]}"], mark) for name in ENVIRONMENTS}
+        try:
+            for name, counts in reports.items():
+                print(f"tests in {name}", flush=True)
+                code, output = running[name].show()
+                if code not in NOTHING_COLLECTED:
+                    codes.append(code)
+                    _add(totals, counts)
+                else:
+                    outputs.append(output)
+        except KeyboardInterrupt:
+            for pytest in running.values():
+                pytest.stop()
+            raise
     left = _alive(mark)
     for pid, command in left.items():
         print(f"left behind by the tests: {pid} {command}")
@@ -53,34 +66,44 @@ def main(arguments: list[str]) -> int:
     return int(failed)
 
 
-def _pytest(environment: str, arguments: list[str], mark: str) -> tuple[int, str]:
-    """Run pytest in a session of its own; what it leaves behind cannot hold our output open."""
-    command = [REPOSITORY / environment / "bin" / "python", "-m", "pytest", *arguments]
-    child = subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env={**os.environ, MARK: mark, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    lines: list[str] = []
+class Pytest:
+    """One pytest in a session of its own; what it leaves behind cannot hold our output open."""
 
-    def pump() -> None:
-        for line in child.stdout:
+    def __init__(self, environment: str, arguments: list[str], mark: str) -> None:
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._child = subprocess.Popen(
+            [REPOSITORY / environment / "bin" / "python", "-m", "pytest", *arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, MARK: mark, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def show(self) -> tuple[int, str]:
+        """Print what was said so far and what follows, until it ends; return exit code and output."""
+        lines = []
+        while (line := self._lines.get()) is not None:
             lines.append(line)
             print(line, end="", flush=True)
+        return self._child.wait(), "".join(lines)
 
-    reader = threading.Thread(target=pump, daemon=True)
-    reader.start()
-    try:
-        code = child.wait()
-        reader.join(timeout=5)
-    except KeyboardInterrupt:
-        os.killpg(child.pid, signal.SIGKILL)
-        raise
-    return code, "".join(lines)
+    def stop(self) -> None:
+        """Kill it with everything that is still in its session."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+
+    def _read(self) -> None:
+        for line in self._child.stdout:
+            self._lines.put(line)
+
+    def _wait(self) -> None:
+        self._child.wait()
+        time.sleep(_LAST_LINES_SECONDS)
+        self._lines.put(None)
 
 
 def _add(totals: dict[str, int], report: Path) -> None:

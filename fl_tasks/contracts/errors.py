@@ -15,9 +15,11 @@ class FLError(Exception):
     Attributes:
         retryable: Whether the same call may succeed later with nothing changed by hand. A stage's process
             exits 10 for a final error, so that the scheduler does not retry it in vain, and 1 for the rest.
+        journaled: Whether an agency's journal holds this very refusal already.
     """
 
     retryable: ClassVar[bool] = False
+    journaled: bool = False
 
     @property
     def code(self) -> str:
@@ -39,6 +41,10 @@ class DataRejected(FLError):
 
 class PolicyRefused(FLError):
     """A request from outside asks for more than the agency's own policy.yaml admits."""
+
+
+class CodeNotApproved(FLError):
+    """What is installed at an agency, or asked for from there, is not what its operator approved."""
 
 
 class QuorumMissing(FLError):

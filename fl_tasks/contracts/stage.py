@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -64,7 +65,7 @@ class StageSpec(Contract):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     stage: Stage
     scenario: Name
-    run_id: RunId = Field(description="<scenario>__<Airflow run id>.")
+    run_id: RunId = Field(description="<scenario>__<Airflow run id>, or <kind>.<scenario>__<Airflow run id>.")
     data_interval: tuple[dt.datetime, dt.datetime] = Field(description="[start, end), with their UTC offset.")
     home: Path = Field(description="The installation's home folder, absolute.")
     federation: Path = Field(description="The folder with scenarios/ and agencies/, absolute.")
@@ -91,11 +92,14 @@ class StageSpec(Contract):
             raise ValueError(f"stage {self.stage}: agency must be {'set' if self.agency is None else 'left out'}")
         if (self.round is not None) != (self.stage in ROUND_STAGES):
             raise ValueError(f"stage {self.stage}: round must be {'set' if self.round is None else 'left out'}")
+        # The name becomes a folder beside those of other scenarios and of the registry.
+        if not re.match(rf"([a-z]+\.)?{self.scenario}__.", self.run_id):
+            raise ValueError(f"run_id must be {self.scenario}__<Airflow run id>, or <kind>.{self.scenario}__<...>")
         start, end = self.data_interval
         if start.tzinfo is None or end.tzinfo is None or not start < end:
             raise ValueError("data_interval must be two times with a UTC offset, the first before the second")
-        if not self.home.is_absolute() or not self.federation.is_absolute():
-            raise ValueError("home and federation must be absolute paths")
+        if not all(path.is_absolute() and ".." not in path.parts for path in (self.home, self.federation)):
+            raise ValueError("home and federation must be absolute paths without ..")
         return self
 
     @property

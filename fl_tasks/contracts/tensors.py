@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import re
+import struct
 import zipfile
 from pathlib import Path
 
@@ -14,6 +17,12 @@ from fl_tasks.contracts.base import write_atomic
 from fl_tasks.contracts.errors import FLError
 
 Tensors = dict[str, NDArray[np.generic]]
+
+_NPY = b"\x93NUMPY\x01\x00"
+_NPY_HEAD = re.compile(
+    rb"\{'descr': '(?P<dtype>\|[biu]1|<[iuf][248])', 'fortran_order': False, "
+    rb"'shape': \((?P<shape>[0-9, ]{0,640})\), \} *\n"
+)
 
 
 class MalformedTensors(FLError):
@@ -40,12 +49,18 @@ def tensors_from_bytes(data: bytes, *, source: str) -> Tensors:
         source: Where it came from, for the message.
 
     Raises:
-        MalformedTensors: If the bytes are no npz archive of plain arrays.
+        MalformedTensors: If the bytes are no uncompressed npz archive of plain arrays of numbers. Nothing is
+            allocated that the archive does not hold: a header may claim any shape, a compressed entry any size.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name]) for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            names = {entry.filename for entry in entries}
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not stored or len(names) < len(entries) or sum(entry.file_size for entry in entries) > len(data):
+                raise ValueError("compressed, named twice or overlapping entries")
+            return {entry.filename.removesuffix(".npy"): _read_array(archive.read(entry)) for entry in entries}
+    except (ValueError, OSError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile) as error:
         raise MalformedTensors(f"{source}: not an npz archive of plain arrays ({type(error).__name__})") from error
 
 
@@ -97,6 +112,20 @@ def unflatten(vector: NDArray[np.float64], like: Tensors) -> Tensors:
         result[name] = vector[start : start + array.size].reshape(array.shape).astype(array.dtype)
         start += array.size
     return result
+
+
+def _read_array(content: bytes) -> NDArray[np.generic]:
+    """Read one npy file of version 1.0 as _canonical and write_array make it; raises ValueError."""
+    size = len(_NPY) + 2
+    start = size + int.from_bytes(content[len(_NPY) : size], "little")
+    head = _NPY_HEAD.fullmatch(content[size:start])
+    if not content.startswith(_NPY) or head is None:
+        raise ValueError("no array of numbers")
+    dtype = np.dtype(head["dtype"].decode())
+    shape = tuple(int(length) for length in head["shape"].split(b",") if length.strip())
+    if math.prod(shape) * dtype.itemsize != len(content) - start:
+        raise ValueError("an array of another length than its shape")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).copy()
 
 
 def _canonical(array: NDArray[np.generic]) -> NDArray[np.generic]:

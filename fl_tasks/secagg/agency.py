@@ -6,7 +6,7 @@ keys -> shares -> ready -> (close) -> round: masked update -> ack -> reveal
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -14,11 +14,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from fl_tasks.secagg.errors import BadShare, KeysWithheld, NotAcknowledged, ProtocolError, WrongSession
-from fl_tasks.secagg.masking import Ring, add_streams, agree, derive, pair_key, self_key
-from fl_tasks.secagg.messages import NONCE_BYTES, Ack, Keys, Manifest, Ready, Reveal, Shares, Upload
+from fl_tasks.secagg.errors import BadShare, KeysWithheld, MisdeliveredShare, NotAcknowledged, ProtocolError
+from fl_tasks.secagg.hybrid import (
+    CONTRIBUTION_BYTES,
+    HybridKeys,
+    HybridReady,
+    HybridShares,
+    contribution,
+    decapsulate,
+    derived_private,
+    encapsulate,
+    kem_public_key,
+    new_kem_seed,
+    seal,
+)
+from fl_tasks.secagg.masking import Ring, add_streams, agree, derive, mask_keys
+from fl_tasks.secagg.messages import NONCE_BYTES, POINT_BYTES, Ack, Keys, Manifest, Ready, Reveal, Shares, Upload
 from fl_tasks.secagg.session import ClosedSet, Setting, file_hash, list_hash, manifest_hash
-from fl_tasks.secagg.shamir import SHARE_BYTES, split
+from fl_tasks.secagg.shamir import SHARE_BYTES, share_value, split
 from fl_tasks.secagg.wire import Header, digest, u16
 
 
@@ -33,7 +46,10 @@ class Party:
 
 @dataclass(frozen=True)
 class RoundSecret:
-    """An agency's two secrets of one round: the X25519 key of its pair masks, the seed of its self mask."""
+    """An agency's two secrets of one round: behind its pair masks, and the seed of its self mask.
+
+    k is the X25519 key itself; in a hybrid roster that key and the contributions are derived from k.
+    """
 
     k: bytes = field(repr=False)
     b: bytes = field(repr=False)
@@ -41,10 +57,11 @@ class RoundSecret:
 
 @dataclass(frozen=True)
 class HeldShares:
-    """One dealer's two shares of one round, at their holder."""
+    """One dealer's two shares of one round, at their holder, and in a hybrid roster a smaller id's contribution."""
 
     b: bytes = field(repr=False)
     k: bytes = field(repr=False)
+    contribution: bytes = field(default=b"", repr=False)
 
 
 def seed_hash(setting: Setting, owner: int, round_: int, b: bytes) -> bytes:
@@ -56,27 +73,46 @@ def make_keys(party: Party) -> tuple[bytes, bytes, list[RoundSecret]]:
     """S1: fresh keys of all R_max rounds.
 
     Returns:
-        The message, the private encryption key (32 bytes), and the secrets of rounds 1..R_max.
+        The message, the private encryption key (32 bytes, in a hybrid roster the ML-KEM seed of 64 after them), and
+        the secrets of rounds 1..R_max.
     """
+    setting = party.setting
     encryption = X25519PrivateKey.generate()
     rounds = [
-        RoundSecret(X25519PrivateKey.generate().private_bytes_raw(), secrets.token_bytes(32))
-        for _ in range(party.setting.roster.r_max)
+        RoundSecret(
+            secrets.token_bytes(32) if setting.hybrid else X25519PrivateKey.generate().private_bytes_raw(),
+            secrets.token_bytes(32),
+        )
+        for _ in range(setting.roster.r_max)
     ]
     message = Keys(
-        session=party.setting.session,
+        session=setting.session,
         sender=party.me,
-        roster=party.setting.roster.sha256,
+        roster=setting.roster.sha256,
         encryption_key=encryption.public_key().public_bytes_raw(),
-        round_keys=tuple(public_key(secret.k) for secret in rounds),
-        seed_hashes=tuple(seed_hash(party.setting, party.me, r, s.b) for r, s in enumerate(rounds, start=1)),
+        round_keys=tuple(round_public(setting, secret.k) for secret in rounds),
+        seed_hashes=tuple(seed_hash(setting, party.me, r, s.b) for r, s in enumerate(rounds, start=1)),
     )
-    return message.encode(party.signing), encryption.private_bytes_raw(), rounds
+    if not setting.hybrid:
+        return message.encode(party.signing), encryption.private_bytes_raw(), rounds
+    seed = new_kem_seed()
+    hybrid = HybridKeys(**vars(message), kem_key=kem_public_key(seed))
+    return hybrid.encode(party.signing), encryption.private_bytes_raw() + seed, rounds
 
 
 def public_key(private: bytes) -> bytes:
     """Return the X25519 public key of a private one."""
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def round_private(setting: Setting, k: bytes) -> X25519PrivateKey:
+    """Return the X25519 key that a round's secret k is, or stands for in a hybrid roster."""
+    return X25519PrivateKey.from_private_bytes(derived_private(k) if setting.hybrid else k)
+
+
+def round_public(setting: Setting, k: bytes) -> bytes:
+    """Return the public key that S1 shows for a round's secret k."""
+    return public_key(derived_private(k) if setting.hybrid else k)
 
 
 def make_shares(
@@ -110,28 +146,53 @@ def make_shares(
     holders = sorted(keys)
     points = [holder + 1 for holder in holders]
     dealt: dict[int, list[HeldShares]] = {holder: [] for holder in holders}
-    for secret in rounds:
+    for round_, secret in enumerate(rounds, start=1):
         pairs = zip(*(split(value, party.setting.roster.t, points) for value in (secret.b, secret.k)), strict=True)
         for holder, (b, k) in zip(holders, pairs, strict=True):
-            dealt[holder].append(HeldShares(b, k))
+            given = _given(party, secret, round_, holder)
+            dealt[holder].append(HeldShares(b, k, given))
     messages = {}
     for holder in holders:
         if holder == party.me:
             continue
         nonce = secrets.token_bytes(NONCE_BYTES)
-        cipher, aad = _share_cipher(party, encryption_key, keys[holder], h1, party.me, holder)
-        ciphertext = cipher.encrypt(nonce, encode_held(dealt[holder]), aad)
+        peer = keys[holder]
+        kem_secret, kem_ciphertext = encapsulate(peer.kem_key) if isinstance(peer, HybridKeys) else (b"", b"")
+        key, aad = _share_key(party, encryption_key, peer, h1, party.me, holder, kem_secret)
+        ciphertext = ChaCha20Poly1305(key).encrypt(nonce, encode_held(dealt[holder]), aad)
         message = Shares(party.setting.session, h1, party.me, holder, nonce, ciphertext)
+        if party.setting.hybrid:
+            message = HybridShares(**vars(message), kem_ciphertext=kem_ciphertext)
         messages[holder] = message.encode(party.signing)
     return messages, dealt[party.me]
 
 
+def _given(party: Party, secret: RoundSecret, round_: int, peer: int) -> bytes:
+    """What this agency adds to its pair's key with a larger id, in a hybrid roster; else nothing."""
+    if not party.setting.hybrid or peer <= party.me:
+        return b""
+    return contribution(secret.k, party.setting.session, round_, party.me, peer)
+
+
 def open_shares(
-    party: Party, list_data: bytes, files: Mapping[int, bytes], encryption_key: bytes, share_files: Mapping[int, bytes]
+    party: Party,
+    list_data: bytes,
+    files: Mapping[int, bytes],
+    encryption_key: bytes,
+    share_files: Mapping[int, bytes],
+    rounds: Sequence[RoundSecret] = (),
 ) -> tuple[bytes, dict[int, list[HeldShares]], dict[int, ProtocolError]]:
     """S3: open what the peers dealt, and say whose shares are held.
 
     A dealer whose file is missing or does not open is left out; it cannot stop the others.
+
+    Args:
+        party: This agency.
+        list_data: The coordinator's list.
+        files: id -> S1, of all listed.
+        encryption_key: This agency's, as make_keys gave it.
+        share_files: dealer -> S2 for this agency, of those that are there.
+        rounds: This agency's secrets, which a hybrid roster seals contributions under.
 
     Returns:
         The message; dealer -> shares, one entry a round; dealer -> why its file was refused.
@@ -148,70 +209,112 @@ def open_shares(
         except ProtocolError as error:
             refused[dealer] = error
     opened = tuple((dealer, file_hash(share_files[dealer])) for dealer in sorted(held))
-    return Ready(party.setting.session, h1, party.me, opened).encode(party.signing), held, refused
+    message = Ready(party.setting.session, h1, party.me, opened)
+    if party.setting.hybrid:
+        message = HybridReady(**vars(message), sealed=_sealed(party, held, rounds))
+    return message.encode(party.signing), held, refused
+
+
+def _sealed(
+    party: Party, held: Mapping[int, list[HeldShares]], rounds: Sequence[RoundSecret]
+) -> tuple[tuple[bytes, ...], ...]:
+    """Put away every contribution under this agency's own secrets, for the case that it is lost."""
+    session, me = party.setting.session, party.me
+    return tuple(
+        tuple(
+            seal(secret.k, session, round_, dealer, me, shares.contribution)
+            for round_, (secret, shares) in enumerate(zip(rounds, held[dealer], strict=True), start=1)
+        )
+        for dealer in sorted(held)
+        if dealer < me
+    )
 
 
 def _open_share(
     party: Party, dealer_keys: Keys, h1: bytes, encryption_key: bytes, dealer: int, data: bytes
 ) -> list[HeldShares]:
     r_max = party.setting.roster.r_max
-    message = Shares.decode(data, lambda shares: party.setting.member_key(shares.dealer), r_max)
+    kind = HybridShares if party.setting.hybrid else Shares
+    message = kind.decode(data, lambda shares: party.setting.member_key(shares.dealer), r_max)
     party.setting.same_session(message.session, Shares.LABEL)
     if (message.h1, message.dealer, message.holder) != (h1, dealer, party.me):
-        raise WrongSession(f"share file of id {dealer}: made under another list, or for another pair of agencies")
-    cipher, aad = _share_cipher(party, encryption_key, dealer_keys, h1, dealer, party.me)
+        raise MisdeliveredShare(f"share file of id {dealer}: made under another list, or for another pair of agencies")
+    kem_secret = b""
+    if isinstance(message, HybridShares):
+        kem_secret = decapsulate(encryption_key[POINT_BYTES:], message.kem_ciphertext)
+    key, aad = _share_key(party, encryption_key, dealer_keys, h1, dealer, party.me, kem_secret)
+    shares = decode_held(unseal(key, message, aad), contributions=party.setting.hybrid and dealer < party.me)
+    for share in shares:
+        # No field element would make the coordinator refuse the holder's reveal, not the dealer.
+        share_value(share.b)
+        share_value(share.k)
+    return shares
+
+
+def unseal(key: bytes, message: Shares, aad: bytes) -> bytes:
+    """Decrypt a share file and check that it is the one that its dealer encrypted; raises BadShare."""
     try:
-        return decode_held(cipher.decrypt(message.nonce, message.ciphertext, aad))
+        return ChaCha20Poly1305(key).decrypt(message.nonce, message.ciphertext, aad)
     except InvalidTag as error:
-        raise BadShare(f"share file of id {dealer}: its content was altered or encrypted for another key") from error
+        raise BadShare(
+            f"share file of id {message.dealer}: its content was altered or encrypted for another key"
+        ) from error
 
 
-def _share_cipher(
-    party: Party, encryption_key: bytes, peer: Keys, h1: bytes, dealer: int, holder: int
-) -> tuple[ChaCha20Poly1305, bytes]:
-    """The cipher of one direction of one pair, and its associated data; every key encrypts one message."""
-    shared = agree(X25519PrivateKey.from_private_bytes(encryption_key), peer.encryption_key)
+def _share_key(
+    party: Party, encryption_key: bytes, peer: Keys, h1: bytes, dealer: int, holder: int, kem_secret: bytes = b""
+) -> tuple[bytes, bytes]:
+    """The key of one direction of one pair, and its associated data; every key encrypts one message."""
+    shared = agree(X25519PrivateKey.from_private_bytes(encryption_key[:POINT_BYTES]), peer.encryption_key)
     ends = (h1, u16(dealer), u16(holder))
-    return ChaCha20Poly1305(derive(shared, b"flsa/1/shares", party.setting.session, *ends)), b"".join(ends)
+    return derive(shared + kem_secret, b"flsa/1/shares", party.setting.session, *ends), b"".join(ends)
 
 
 def encode_held(shares: list[HeldShares]) -> bytes:
-    """Return 66 bytes a round."""
-    return b"".join(share.b + share.k for share in shares)
+    """Return 66 bytes a round, 98 with contributions."""
+    return b"".join(share.b + share.k + share.contribution for share in shares)
 
 
-def decode_held(data: bytes) -> list[HeldShares]:
+def decode_held(data: bytes, *, contributions: bool = False) -> list[HeldShares]:
     """Read what encode_held wrote."""
-    size = 2 * SHARE_BYTES
-    return [
-        HeldShares(data[at : at + SHARE_BYTES], data[at + SHARE_BYTES : at + size]) for at in range(0, len(data), size)
-    ]
+    size = 2 * SHARE_BYTES + (CONTRIBUTION_BYTES if contributions else 0)
+    rounds = [data[at : at + size] for at in range(0, len(data), size)]
+    return [HeldShares(r[:SHARE_BYTES], r[SHARE_BYTES : 2 * SHARE_BYTES], r[2 * SHARE_BYTES :]) for r in rounds]
 
 
-def mask_update(party: Party, closed: ClosedSet, header: Header, update: Ring, secret: RoundSecret) -> bytes:
+def mask_update(
+    party: Party,
+    closed: ClosedSet,
+    header: Header,
+    update: Ring,
+    secret: RoundSecret,
+    held: Mapping[int, HeldShares] | None = None,
+) -> bytes:
     """Step 1: hide an update behind this round's keystreams of everyone in A.
 
     Args:
         party: This agency, a member of A.
         closed: The session's closed set.
         header: Of this round and model.
-        update: Shape (d + slots,), from encode_update.
+        update: Shape (d + slots,), from encode_update; it is overwritten, so that no copy has to be made.
         secret: This round's secrets; used for this update only.
+        held: dealer -> what it gave for this round; a hybrid roster needs the smaller ids' contributions.
 
     Returns:
         The message.
     """
-    private = X25519PrivateKey.from_private_bytes(secret.k)
-    add = [self_key(secret.b, header, party.me)]
-    subtract: list[bytes] = []
-    for peer in closed.ids:
-        if peer != party.me:
-            # Of a pair the smaller id adds, the larger subtracts: in the sum they cancel.
-            side = add if party.me < peer else subtract
-            side.append(pair_key(private, closed.keys[peer].round_keys[header.round - 1], header, party.me, peer))
-    masked = update.copy()
-    add_streams(masked, add, subtract)
-    return Upload.make(party.signing, header, party.me, masked.astype("<u4").tobytes()).encode()
+    publics = {peer: closed.keys[peer].round_keys[header.round - 1] for peer in closed.ids}
+    added = {}
+    if party.setting.hybrid and held is not None:
+        added = {
+            peer: held[peer].contribution if peer < party.me else _given(party, secret, header.round, peer)
+            for peer in closed.ids
+            if peer != party.me
+        }
+    private = round_private(party.setting, secret.k)
+    add_streams(update, *mask_keys(private, secret.b, publics, header, party.me, added))
+    payload = update.astype("<u4", copy=False).data.cast("B")
+    return Upload.make(party.signing, header, party.me, payload).encode()
 
 
 def make_ack(party: Party, manifest_data: bytes) -> bytes:
@@ -241,19 +344,32 @@ def make_reveal(
         NotAcknowledged: If fewer than t valid acks name this manifest.
     """
     wanted = manifest_hash(manifest_data)
+    check_acks(party, closed, manifest.header.round, wanted, acks)
+    survivors = set(manifest.ids)
+    shares = tuple(held[member].b if member in survivors else held[member].k for member in closed.ids)
+    return Reveal(manifest.header, party.me, wanted, shares).encode(party.signing)
+
+
+def check_acks(party: Party, closed: ClosedSet, round_: int, wanted: bytes, acks: Mapping[int, bytes]) -> None:
+    """Check that t agencies, this one among them, acknowledged the same manifest; raises NotAcknowledged.
+
+    With t equal acks and 2t > N + n_c no second manifest can have as many.
+    """
     equal = set()
     for sender, data in acks.items():
         try:
             ack = closed.read_ack(data)
         except ProtocolError:
             continue  # a broken ack is as good as none
-        if ack.sender == sender and ack.manifest == wanted:
+        if ack.sender == sender and names_manifest(ack, wanted):
             equal.add(sender)
     if party.me not in equal or len(equal) < party.setting.roster.t:
         raise NotAcknowledged(
-            f"round {manifest.header.round}: {len(equal)} agencies acknowledged this manifest, "
+            f"round {round_}: {len(equal)} agencies acknowledged this manifest, "
             f"{party.setting.roster.t} are needed, this agency among them"
         )
-    survivors = set(manifest.ids)
-    shares = tuple(held[member].b if member in survivors else held[member].k for member in closed.ids)
-    return Reveal(manifest.header, party.me, wanted, shares).encode(party.signing)
+
+
+def names_manifest(ack: Ack, wanted: bytes) -> bool:
+    """Whether an ack is of this manifest, whose hash binds session, round, closed set and model."""
+    return ack.manifest == wanted

@@ -23,6 +23,22 @@ class WrongSession(ProtocolError):
     """A message belongs to another session, roster, list, close, round or model."""
 
 
+class RosterChanged(WrongSession):
+    """A session goes on under another roster than it was opened with: t, N or another parameter was changed."""
+
+
+class SessionOver(WrongSession):
+    """The session's last day is past; its secrets are deleted."""
+
+
+class MisdeliveredShare(WrongSession):
+    """A share file was made under another list of keys, or by or for another agency."""
+
+
+class UnsafeThreshold(ProtocolError):
+    """The roster's t is too low for its N and n_c: a sum could be one agency's."""
+
+
 class UnknownMember(ProtocolError):
     """A message names an agency outside the roster, the cohort or the closed set."""
 
@@ -33,6 +49,10 @@ class KeysWithheld(ProtocolError):
 
 class BadKey(ProtocolError):
     """A public key is not a usable curve point."""
+
+
+class DuplicateKey(BadKey):
+    """One public key stands for two agencies, or for two rounds: revealing one would unmask the other."""
 
 
 class BadShare(ProtocolError):
@@ -57,6 +77,14 @@ class ManifestConflict(ProtocolError):
 
 class TooFewAgencies(ProtocolError):
     """Fewer than t agencies are left at a step."""
+
+
+class UploadAltered(ProtocolError):
+    """The manifest names an upload of this agency that it did not send."""
+
+
+class UploadAfterManifest(ProtocolError):
+    """An update was asked for in a round whose manifest this agency has accepted without it."""
 
 
 class RoundClosed(ProtocolError):
@@ -109,6 +137,10 @@ class KeysGone(ProtocolError):
 
 class JournalBroken(ProtocolError):
     """The journal is missing, shortened, forked or altered."""
+
+
+class JournalRolledBack(JournalBroken):
+    """The journal does not hold a head that this agency has posted: both its copies were restored."""
 
 
 class JournalBusy(ProtocolError):

@@ -10,12 +10,22 @@ call gives the same bytes or raises. Secrets are deleted as soon as the rules al
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from fl_tasks.contracts.errors import ConfigError, FLError
 from fl_tasks.secagg import names
-from fl_tasks.secagg.agency import Party, make_ack, make_keys, make_reveal, make_shares, mask_update, open_shares
+from fl_tasks.secagg.agency import (
+    Party,
+    RoundSecret,
+    make_ack,
+    make_keys,
+    make_reveal,
+    make_shares,
+    mask_update,
+    open_shares,
+)
 from fl_tasks.secagg.errors import (
     CloseConflict,
     DifferencingRefused,
@@ -27,12 +37,18 @@ from fl_tasks.secagg.errors import (
     ResendConflict,
     RoundBurnt,
     RoundClosed,
+    SessionOver,
     SharesWithheld,
+    UnsafeThreshold,
+    UploadAfterManifest,
+    UploadAltered,
     WrongSession,
 )
-from fl_tasks.secagg.journal import Journal
+from fl_tasks.secagg.heads import check_posted, make_head
+from fl_tasks.secagg.journal import Entry, Journal
 from fl_tasks.secagg.masking import Ring
-from fl_tasks.secagg.messages import Burnt, Manifest, Ready, RoundModel, Upload
+from fl_tasks.secagg.messages import Burnt, Manifest, RoundModel, Upload
+from fl_tasks.secagg.parameters import checked_threshold
 from fl_tasks.secagg.session import ClosedSet, check_close, list_hash, manifest_hash, survivor_key
 from fl_tasks.secagg.vault import Vault
 
@@ -53,29 +69,54 @@ class Member:
 
     @contextmanager
     def refusals(self, step: str) -> Iterator[None]:
-        """Journal every refusal that is raised inside."""
+        """Journal every refusal that is raised inside; what is only not there yet is none."""
         try:
             yield
-        except ProtocolError as error:
-            self._journal.append("refused", self._session, step=step, code=error.code)
+        except FLError as error:
+            if not error.retryable:
+                self._journal.append("refused", self._session, step=step, code=error.code)
+                error.journaled = True
             raise
 
     def begin(self, run_id: str, not_after: datetime) -> None:
-        """Open the session in the journal; a session is only ever opened for one run."""
+        """Open the session in the journal; a session is only ever opened for one run and one roster.
+
+        Raises:
+            UnsafeThreshold: If the roster admits sums that could be one agency's, whoever approved it.
+        """
+        roster = self.party.setting.roster
+        try:
+            checked_threshold(len(roster.members), roster.secagg)
+        except ConfigError as error:
+            raise UnsafeThreshold(str(error)) from error
         known = self._journal.find("session", self._session)
         if not known:
-            self._journal.append("session", self._session, run_id=run_id, not_after=not_after.isoformat())
+            facts = {"run_id": run_id, "not_after": not_after.isoformat(), "roster": roster.sha256.hex()}
+            self._vault.keep_until(not_after)
+            self._journal.append("session", self._session, **facts)
         elif known[0].facts["run_id"] != run_id:
             raise WrongSession(f"session {self._session} belongs to run {known[0].facts['run_id']}")
 
-    def resume(self) -> None:
-        """Check that the session was opened here and is not over; raises WrongSession."""
+    def resume(self, posted: Iterable[bytes]) -> None:
+        """Start work on a session: check that it may go on, and delete what the rules say must be gone by now.
+
+        Args:
+            posted: This agency's journal heads in the exchange.
+
+        Raises:
+            JournalRolledBack: If a posted head is not in the journal.
+            WrongSession: If the session was never opened here; RosterChanged, SessionOver.
+        """
+        now = datetime.now(UTC)
+        self._vault.forget_expired(now)
+        check_posted(self.party, self._journal, posted)
         known = self._journal.find("session", self._session)
         if not known:
             raise WrongSession(f"session {self._session} was never opened at this agency, or its journal was lost")
-        if datetime.now(UTC) > datetime.fromisoformat(known[0].facts["not_after"]):
-            self._vault.forget_all()
-            raise WrongSession(f"session {self._session} ended at {known[0].facts['not_after']}; start a new run")
+        if now > datetime.fromisoformat(known[0].facts["not_after"]):
+            raise SessionOver(f"session {self._session} ended at {known[0].facts['not_after']}; start a new run")
+        self.party.setting.same_roster(bytes.fromhex(known[0].facts["roster"]), f"session {self._session}")
+        self._forget_ended()
 
     def keys(self) -> Outbox:
         """S1."""
@@ -93,8 +134,9 @@ class Member:
 
         def make() -> Outbox:
             own = self._vault.message(names.keys(self._name))
-            rounds = [self._vault.round_secret(r) for r in range(1, self.party.setting.roster.r_max + 1)]
-            dealt, own_shares = make_shares(self.party, list_data, files, own, self._vault.encryption_key, rounds)
+            dealt, own_shares = make_shares(
+                self.party, list_data, files, own, self._vault.encryption_key, self._rounds()
+            )
             self._vault.put_own_shares(own_shares)
             roster = self.party.setting.roster.names
             return {names.shares(self._name, roster[holder]): data for holder, data in dealt.items()}
@@ -106,7 +148,9 @@ class Member:
         self._once("list", list_hash(list_data), KeysWithheld("another list of keys was accepted in this session"))
 
         def make() -> Outbox:
-            message, held, refused = open_shares(self.party, list_data, files, self._vault.encryption_key, share_files)
+            message, held, refused = open_shares(
+                self.party, list_data, files, self._vault.encryption_key, share_files, self._rounds()
+            )
             for dealer, error in refused.items():
                 self._journal.append("refused", self._session, step="ready", dealer=dealer, code=error.code)
             held[self.party.me] = self._vault.own_shares
@@ -114,7 +158,7 @@ class Member:
             return {names.ready(self._name): message}
 
         outbox = self._send("ready", make)
-        self._vault.forget_setup()
+        self._forget_ended()
         return outbox
 
     def close(
@@ -124,10 +168,9 @@ class Member:
         setting = self.party.setting
         closed = check_close(setting, list_data, close_data, files, readies)
         if self.party.me in closed.ids:
-            own = self._sent("ready")
-            if own is None or self._vault.message(names.ready(self._name)) != readies[self.party.me]:
+            if not self._sent("ready") or self._vault.message(names.ready(self._name)) != readies[self.party.me]:
                 raise SharesWithheld("the close counts on a ready message that this agency did not send")
-            opened = Ready.decode(readies[self.party.me], lambda _: setting.member_key(self.party.me), setting.n)
+            opened = setting.read_ready(readies[self.party.me], list_hash(list_data))
             if not opened.covers >= set(closed.ids):
                 raise SharesWithheld("the close counts on share files that this agency did not open")
         self._once("close", closed.h2, CloseConflict("another close was accepted in this session"))
@@ -140,27 +183,28 @@ class Member:
             closed: The session's closed set, this agency among it.
             round_: From 1.
             model_data: The coordinator's signed model hash of this round.
-            make_update: Model hash -> encoded update, shape (d + slots,). Called only if nothing was sent yet.
+            make_update: Model hash -> encoded update, shape (d + slots,), which is overwritten. Called only if nothing
+                was sent yet.
         """
         model = self._read_model(round_, model_data)
         self._once("model", model, ModelMismatch(f"round {round_}: another model was named before"), round=round_)
-        for earlier in range(1, round_):
-            self._vault.forget_round(earlier)  # a later round's signed model ends them
+        self._forget_ended()
 
         def make() -> Outbox:
             self._still_open(round_)
+            self._not_decided(round_)
             secret = self._vault.round_secret(round_)
+            held = self._vault.held(round_) if self.party.setting.hybrid else None
             header = closed.header(round_, model)
-            return {
-                names.upload(round_, self._name): mask_update(self.party, closed, header, make_update(model), secret)
-            }
+            masked = mask_update(self.party, closed, header, make_update(model), secret, held)
+            return {names.upload(round_, self._name): masked}
 
         return self._send(f"up-{round_}", make)
 
     def ack(self, closed: ClosedSet, round_: int, manifest_data: bytes) -> Outbox:
         """Step 2a: accept one manifest, ever, in this round."""
         conflict = ManifestConflict(f"round {round_}: another manifest was accepted before")
-        if self._sent(f"ack-{round_}") is None:
+        if not self._sent(f"ack-{round_}"):
             self._still_open(round_)
             manifest = closed.read_manifest(manifest_data, round_)
             self._check_own(closed, manifest)
@@ -169,14 +213,17 @@ class Member:
         outbox = self._send(
             f"ack-{round_}", lambda: {names.ack(round_, self._name): make_ack(self.party, manifest_data)}
         )
-        for earlier in range(1, round_):
-            self._vault.forget_round(earlier)
+        self._forget_ended()
         return outbox
+
+    def left_out(self, round_: int) -> bool:
+        """Whether the manifest that this agency acknowledged leaves out the update that it had sent."""
+        return bool(self._journal.find("left_out", self._session, round=round_))
 
     def reveal(self, closed: ClosedSet, round_: int, manifest_data: bytes, acks: Mapping[int, bytes]) -> Outbox:
         """Step 2b, after t equal acks."""
         wanted = manifest_hash(manifest_data)
-        if self._sent(f"ack-{round_}") is None:
+        if not self._sent(f"ack-{round_}"):
             raise NotAcknowledged(f"round {round_}: this agency acknowledged no manifest")
         self._once(
             "manifest", wanted, ManifestConflict(f"round {round_}: another manifest was accepted before"), round=round_
@@ -191,17 +238,16 @@ class Member:
             }
 
         outbox = self._send(f"reveal-{round_}", make)
-        self._vault.forget_round(round_)
+        self._forget_ended()
         return outbox
 
     def burnt(self, closed: ClosedSet, round_: int, burnt_data: bytes) -> None:
         """Take note of a round's verdict `burnt`; its secrets go."""
         verdict = Burnt.decode(burnt_data, lambda _: self.party.setting.coordinator_key, 0)
         closed.same_round(verdict.header, round_, Burnt.LABEL)
-        if self._journal.find("manifest", self._session, round=round_):
-            raise ManifestConflict(f"round {round_}: has a manifest and cannot be burnt")
+        self._not_acknowledged(round_)
         self._once("burnt", verdict.header.model, ManifestConflict(f"round {round_}: burnt twice"), round=round_)
-        self._vault.forget_round(round_)
+        self._forget_ended()
 
     def _read_model(self, round_: int, model_data: bytes) -> bytes:
         message = RoundModel.decode(model_data, lambda _: self.party.setting.coordinator_key, 0)
@@ -217,16 +263,48 @@ class Member:
         if self._journal.find("burnt", self._session, round=round_):
             raise RoundBurnt(f"round {round_} is burnt; the next one starts from the last model")
 
+    def _not_decided(self, round_: int) -> None:
+        """Refuse a new update in a round whose survivors are fixed: peers are revealing this agency's key."""
+        if self._journal.find("manifest", self._session, round=round_):
+            raise UploadAfterManifest(f"round {round_}: its manifest was accepted without an update of this agency")
+
+    def _not_acknowledged(self, round_: int) -> None:
+        """Refuse to burn a round with a manifest: any t of A finish it, and need its shares."""
+        if self._journal.find("manifest", self._session, round=round_):
+            raise ManifestConflict(f"round {round_}: has a manifest and cannot be burnt")
+
+    def _forget_ended(self) -> None:
+        """Delete what no step needs any more by what the journal says, so that a crash in between is made good.
+
+        Set-up ends with the own S3. A round ends with the own reveal, its verdict `burnt`, or a later round's
+        signed model or manifest.
+        """
+        if self._sent("ready"):
+            self._vault.forget_setup()
+        later = [entry.facts["round"] for kind in ("model", "manifest") for entry in self._entries(kind)]
+        ended = set(range(1, max(later, default=0)))
+        ended.update(entry.facts["round"] for entry in self._entries("burnt"))
+        ended.update(round_ for round_ in later if self._sent(f"reveal-{round_}"))
+        for round_ in sorted(ended):
+            self._vault.forget_round(round_)
+
+    def _rounds(self) -> list[RoundSecret]:
+        """This agency's secrets of all rounds, while the session is set up."""
+        return [self._vault.round_secret(r) for r in range(1, self.party.setting.roster.r_max + 1)]
+
+    def _entries(self, kind: str) -> list[Entry]:
+        return self._journal.find(kind, self._session)
+
     def _check_own(self, closed: ClosedSet, manifest: Manifest) -> None:
         """The manifest has to hold this agency's own upload, or to leave it out, which is journaled."""
         round_ = manifest.header.round
         trained = self._journal.find("model", self._session, round=round_)
-        if trained and trained[0].facts["value"] != manifest.header.model.hex():
+        if trained and closed.header(round_, bytes.fromhex(trained[0].facts["value"])) != manifest.header:
             raise ModelMismatch(f"round {round_}: the manifest names another model than the one trained on")
         listed = {member: sha for member, sha, _ in manifest.members}.get(self.party.me)
-        if self._sent(f"up-{round_}") is None:
+        if not self._sent(f"up-{round_}"):
             if listed is not None:
-                raise WrongSession(f"round {round_}: the manifest holds an upload that this agency never sent")
+                raise UploadAltered(f"round {round_}: the manifest holds an upload that this agency never sent")
             return
         if listed is None:
             self._journal.append("left_out", self._session, round=round_)
@@ -234,7 +312,7 @@ class Member:
         stored = self._vault.message(names.upload(round_, self._name))
         head = len(Upload(manifest.header, 0, bytes(64), b"").encode())
         if hashlib.sha256(stored[head:]).digest() != listed:
-            raise WrongSession(f"round {round_}: the manifest holds another upload of this agency than it sent")
+            raise UploadAltered(f"round {round_}: the manifest holds another upload of this agency than it sent")
 
     def _fix_survivors(self, manifest: Manifest) -> None:
         """Across sessions: under one model and data interval no second survivor set, or sums would be subtracted."""
@@ -261,22 +339,32 @@ class Member:
         elif known[0].facts["value"] != value.hex():
             raise conflict
 
-    def _sent(self, step: str) -> dict[str, str] | None:
+    def _sent(self, step: str) -> bool:
+        return self._sent_entry(step) is not None
+
+    def _sent_entry(self, step: str) -> Entry | None:
         known = self._journal.find("sent", self._session, step=step)
-        return None if not known else dict(known[0].facts["files"])
+        return known[0] if known else None
 
     def _send(self, step: str, make: Callable[[], Outbox]) -> Outbox:
-        """Give the messages of a step: the stored ones if it was done before, else new ones, journaled."""
-        known = self._sent(step)
+        """Give the messages of a step: the stored ones if it was done before, else new ones, journaled.
+
+        The journal's head as of this step goes first: whoever sees the messages can see it.
+        """
+        known = self._sent_entry(step)
         if known is None:
             outbox = make()
             for name, data in outbox.items():
                 self._vault.put_message(name, data)
             files = {name: hashlib.sha256(data).hexdigest() for name, data in outbox.items()}
-            self._journal.append("sent", self._session, step=step, files=files)
-            return outbox
-        stored = {name: self._vault.message(name) for name in known}
-        for name, data in stored.items():
-            if hashlib.sha256(data).hexdigest() != known[name]:
-                raise ResendConflict(f"{name}: the stored message is not the one that was sent; it was altered")
-        return stored
+            known = self._journal.append("sent", self._session, step=step, files=files)
+        else:
+            outbox = {name: self._stored(name, sha256) for name, sha256 in known.facts["files"].items()}
+        return {names.head(self._name, known.number): make_head(self.party, known), **outbox}
+
+    def _stored(self, name: str, sha256: str) -> bytes:
+        """A message exactly as it was sent; raises ResendConflict."""
+        data = self._vault.message(name)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ResendConflict(f"{name}: the stored message is not the one that was sent; it was altered")
+        return data

@@ -270,6 +270,8 @@ class Reveal(Message):
 class Upload:
     """Step 1: one masked update. Signed over header, id and the payload's hash, so that the manifest can carry
     the signature without the payload.
+
+    A payload that was read is a view of the message: megabytes are not copied.
     """
 
     LABEL: ClassVar[str] = "upload"
@@ -277,17 +279,19 @@ class Upload:
     header: Header
     sender: int
     signature: bytes
-    payload: bytes
+    payload: bytes | memoryview
+
+    HEAD_BYTES: ClassVar[int] = len(prefix(TYPE)) + Header.SIZE + 2 + SIGNATURE_BYTES
 
     @classmethod
-    def make(cls, key: Ed25519PrivateKey, header: Header, sender: int, payload: bytes) -> Upload:
+    def make(cls, key: Ed25519PrivateKey, header: Header, sender: int, payload: bytes | memoryview) -> Upload:
         """Sign a masked payload."""
         signature = sign(key, cls.LABEL, header.encode(), u16(sender), hashlib.sha256(payload).digest())
         return cls(header, sender, signature, payload)
 
     def encode(self) -> bytes:
         """Prefix, header, id, signature, payload."""
-        return prefix(self.TYPE) + self.header.encode() + u16(self.sender) + self.signature + self.payload
+        return b"".join((prefix(self.TYPE), self.header.encode(), u16(self.sender), self.signature, self.payload))
 
     @classmethod
     def decode(cls, data: bytes, signer: Callable[[int], bytes], payload_bytes: int) -> Upload:
@@ -295,10 +299,13 @@ class Upload:
         start = prefix(cls.TYPE)
         if not data.startswith(start):
             raise MalformedMessage(f"message {cls.LABEL}: {len(data)} bytes do not start as version {VERSION} of it")
-        reader = Reader(data[len(start) :], cls.LABEL)
+        if len(data) != cls.HEAD_BYTES + payload_bytes:
+            raise MalformedMessage(
+                f"message {cls.LABEL}: {len(data)} bytes, {cls.HEAD_BYTES + payload_bytes} are needed for the model"
+            )
+        reader = Reader(data[len(start) : cls.HEAD_BYTES], cls.LABEL)
         header, sender, signature = Header.read(reader), reader.number(2), reader.take(SIGNATURE_BYTES)
-        payload = reader.take(payload_bytes)
-        reader.end()
+        payload = memoryview(data)[cls.HEAD_BYTES :]
         check_upload_signature(signer(sender), signature, header, sender, hashlib.sha256(payload).digest())
         return cls(header, sender, signature, payload)
 

@@ -7,6 +7,11 @@ LIST = "setup/list"
 CLOSE = "setup/close"
 
 
+def head(agency: str, number: int) -> str:
+    """The head of an agency's journal after so many entries."""
+    return f"head/{agency}/{number}"
+
+
 def keys(agency: str) -> str:
     """S1."""
     return f"setup/keys/{agency}"

@@ -35,3 +35,5 @@ def read_record(data: bytes, public: bytes, label: str, kind: type[B]) -> B:
         return kind.model_validate_json(json.dumps(signed.body))
     except ValidationError as error:
         raise MalformedMessage(f"record {label}: {describe(error)}") from error
+    except ValueError as error:  # canonical JSON knows neither NaN nor infinity, which JSON readers let pass
+        raise MalformedMessage(f"record {label}: holds NaN or infinity") from error

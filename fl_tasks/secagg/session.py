@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from fl_tasks.contracts.base import canonical_json
 from fl_tasks.contracts.roster import Roster
 from fl_tasks.secagg.errors import (
+    BadKey,
+    DuplicateKey,
     KeysWithheld,
+    MalformedMessage,
+    RosterChanged,
     SharesWithheld,
     TooFewAgencies,
     UnknownMember,
     WrongSession,
 )
+from fl_tasks.secagg.hybrid import HybridKeys, HybridReady
 from fl_tasks.secagg.messages import (
     Ack,
     Close,
@@ -25,6 +31,18 @@ from fl_tasks.secagg.messages import (
 )
 from fl_tasks.secagg.wire import Header, digest
 
+_FIELD = 2**255 - 19
+# The canonical u-coordinates whose order divides 8, on the curve or its twist: https://cr.yp.to/ecdh.html
+_LOW_ORDER = frozenset(
+    (
+        0,
+        1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+        _FIELD - 1,
+    )
+)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -32,6 +50,11 @@ class Setting:
 
     roster: Roster
     session: bytes
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether pair secrets take a key encapsulation beside X25519; see hybrid.py."""
+        return self.roster.secagg.kem is not None
 
     @property
     def n(self) -> int:
@@ -49,6 +72,11 @@ class Setting:
         """The coordinator's Ed25519 key."""
         return bytes.fromhex(self.roster.coordinator_key)
 
+    @cached_property
+    def roster_sha256(self) -> bytes:
+        """The roster's hash, computed once a session: every S1 is held against it."""
+        return self.roster.sha256
+
     def same_session(self, session: bytes, label: str) -> None:
         """Check that a message belongs here; raises WrongSession."""
         if session != self.session:
@@ -64,16 +92,24 @@ class Setting:
 
     def read_keys(self, data: bytes) -> Keys:
         """Read and check one S1."""
-        keys = Keys.decode(data, lambda message: self.member_key(message.sender), self.roster.r_max)
+        kind = HybridKeys if self.hybrid else Keys
+        keys = kind.decode(data, lambda message: self.member_key(message.sender), self.roster.r_max)
         self.same_session(keys.session, Keys.LABEL)
-        if keys.roster != self.roster.sha256:
-            raise WrongSession(f"message keys of id {keys.sender}: made for another roster")
+        self.same_roster(keys.roster, f"message keys of id {keys.sender}")
+        check_points(keys)
         return keys
 
+    def same_roster(self, sha256: bytes, what: str) -> None:
+        """Check that t, N and all other parameters are still those of the session; raises RosterChanged."""
+        if sha256 != self.roster_sha256:
+            raise RosterChanged(f"{what}: made for another roster than {self.roster_sha256.hex()}; start a new run")
+
     def read_list(self, data: bytes) -> KeyList:
-        """Read and check the coordinator's list."""
+        """Read and check the coordinator's list; raises UnknownMember if it names a stranger."""
         listed = KeyList.decode(data, lambda _: self.coordinator_key, self.n)
         self.same_session(listed.session, KeyList.LABEL)
+        for member, _ in listed.entries:
+            self.member_key(member)
         self.enough(tuple(member for member, _ in listed.entries), "list")
         return listed
 
@@ -90,14 +126,20 @@ class Setting:
             keys[member] = self.read_keys(files[member])
             if keys[member].sender != member:
                 raise UnknownMember(f"the keys listed for id {member} are those of id {keys[member].sender}")
+        shared = sharing_a_key(keys)
+        if shared:
+            raise DuplicateKey(f"ids {sorted(shared)} have a public key in common; none of them may be in the list")
         return keys
 
     def read_ready(self, data: bytes, h1: bytes) -> Ready:
         """Read and check one S3."""
-        ready = Ready.decode(data, lambda message: self.member_key(message.sender), self.n)
+        kind = HybridReady if self.hybrid else Ready
+        ready = kind.decode(data, lambda message: self.member_key(message.sender), self.n)
         self.same_session(ready.session, Ready.LABEL)
         if ready.h1 != h1:
             raise WrongSession(f"message ready of id {ready.sender}: made under another list of keys")
+        if isinstance(ready, HybridReady) and any(len(parts) != self.roster.r_max for parts in ready.sealed):
+            raise MalformedMessage(f"message ready of id {ready.sender}: not one sealed part a round")
         return ready
 
 
@@ -109,6 +151,8 @@ class ClosedSet:
     h2: bytes
     ids: tuple[int, ...]
     keys: Mapping[int, Keys]
+    sealed: Mapping[int, Mapping[int, tuple[bytes, ...]]] = field(default_factory=dict)
+    """Of a hybrid roster: owner -> smaller id -> its contribution a round, sealed under the owner's secret."""
 
     def header(self, round_: int, model: bytes) -> Header:
         """The header of one round's messages."""
@@ -141,6 +185,33 @@ class ClosedSet:
     def read_ack(self, data: bytes) -> Ack:
         """Read one ack of a member of A."""
         return Ack.decode(data, lambda message: self.member(message.sender), 0)
+
+
+def check_points(keys: Keys) -> None:
+    """Check an agency's X25519 keys: each a point of its own, of large order, in its one canonical form.
+
+    Two encodings of one point would pass for two keys.
+
+    Raises:
+        BadKey: If a key is of low order, or not canonical.
+        DuplicateKey: If one key stands twice: revealing a lost round's key would unmask another round.
+    """
+    points = (keys.encryption_key, *keys.round_keys)
+    for point in points:
+        value = int.from_bytes(point, "little")
+        if value >= _FIELD or value in _LOW_ORDER:
+            raise BadKey(f"message keys of id {keys.sender}: a public key is of low order or not in canonical form")
+    if len(set(points)) != len(points):
+        raise DuplicateKey(f"message keys of id {keys.sender}: one public key stands for two rounds")
+
+
+def sharing_a_key(keys: Mapping[int, Keys]) -> frozenset[int]:
+    """Return the ids that have a public key in common with another: a copy, or a cloned machine."""
+    owners: dict[bytes, list[int]] = {}
+    for member, own in keys.items():
+        for point in (own.encryption_key, *own.round_keys):
+            owners.setdefault(point, []).append(member)
+    return frozenset(member for members in owners.values() if len(set(members)) > 1 for member in members)
 
 
 def manifest_hash(data: bytes) -> bytes:
@@ -186,6 +257,7 @@ def check_close(
     if close.h1 != h1:
         raise WrongSession("message close: made under another list of keys")
     setting.enough(close.ids, "close")
+    sealed = {}
     for member, keys_sha, ready_sha in close.members:
         if member not in keys or file_hash(files[member]) != keys_sha:
             raise SharesWithheld(f"the close names other keys of id {member} than the list")
@@ -194,5 +266,7 @@ def check_close(
         ready = setting.read_ready(readies[member], h1)
         if ready.sender != member or not ready.covers >= set(close.ids):
             raise SharesWithheld(f"id {member} did not open the shares of everyone in the closed set")
+        if isinstance(ready, HybridReady):
+            sealed[member] = ready.contributions()
     h2 = digest("H2", setting.roster.sha256, close_data)
-    return ClosedSet(setting, h2, close.ids, {member: keys[member] for member in close.ids})
+    return ClosedSet(setting, h2, close.ids, {member: keys[member] for member in close.ids}, sealed)

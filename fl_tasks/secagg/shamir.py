@@ -5,6 +5,9 @@ Source: Shamir, How to share a secret, CACM 1979, https://doi.org/10.1145/359168
 
 from __future__ import annotations
 
+import itertools
+import math
+import operator
 import secrets
 from collections.abc import Mapping, Sequence
 
@@ -44,13 +47,11 @@ def split(secret: bytes, t: int, points: Sequence[int]) -> list[bytes]:
 def lagrange_weights(points: Sequence[int]) -> list[int]:
     """Return the weights that turn shares at these points into the value at 0; computed once a round."""
     weights = []
-    for i, x in enumerate(points):
-        numerator = denominator = 1
-        for j, other in enumerate(points):
-            if i != j:
-                numerator = numerator * other % PRIME
-                denominator = denominator * (other - x) % PRIME
-        weights.append(numerator * pow(denominator, -1, PRIME) % PRIME)
+    for x in points:
+        others = [other for other in points if other != x]
+        # Points are small: whole products are cheaper than one reduction a factor.
+        denominator = math.prod(other - x for other in others)
+        weights.append(math.prod(others) * pow(denominator, -1, PRIME) % PRIME)
     return weights
 
 
@@ -64,12 +65,45 @@ def combine(shares: Mapping[int, bytes], weights: Mapping[int, int]) -> bytes:
     Raises:
         InconsistentShares: If the result is no 256-bit number, which honest shares never give.
     """
-    total = 0
-    for point, weight in weights.items():
-        total = (total + weight * share_value(shares[point])) % PRIME
+    return combine_values([share_value(shares[point]) for point in weights], list(weights.values()))
+
+
+def combine_values(values: Sequence[int], weights: Sequence[int]) -> bytes:
+    """Give back a secret from exactly t shares that were read before; see combine."""
+    total: int = sum(map(operator.mul, values, weights)) % PRIME
     if total >= 2 ** (8 * SECRET_BYTES):
         raise InconsistentShares("shares give a value outside the range of secrets: one of them is wrong")
     return total.to_bytes(SECRET_BYTES, "big")
+
+
+def points_off(shares: Mapping[int, int], t: int) -> tuple[int, tuple[int, ...]] | None:
+    """Find the one polynomial of degree below t that all but a few shares lie on, if it is certain.
+
+    With m shares and e of them wrong it is certain for m >= t + 2e; the caller has to have m > t to learn anything.
+
+    Args:
+        shares: Point -> share, at least t of them.
+        t: Shares that determine a secret.
+
+    Returns:
+        The polynomial's value at 0 and the points off it, ascending; None if there is no such polynomial.
+
+    Source: Gao, A new algorithm for decoding Reed-Solomon codes, 2003, https://doi.org/10.1007/978-1-4757-3789-9_5
+    """
+    points = sorted(shares)
+    # Partial Euclid on (product of all x - x_i, interpolation of all shares) stops at the quotient that is the
+    # polynomial: remainder = polynomial * locator, and the locator is 0 where a share is wrong.
+    whole = _product(points)
+    upper, lower = whole, _interpolate(points, shares, whole)
+    locator_before, locator = [], [1]
+    while 2 * (len(lower) - 1) >= len(points) + t:
+        quotient, rest = _divide(upper, lower)
+        upper, lower = lower, rest
+        locator_before, locator = locator, _minus(locator_before, _times(quotient, locator))
+    polynomial, rest = _divide(lower, locator)
+    if rest or len(polynomial) > t:
+        return None
+    return _value(polynomial, 0), tuple(x for x in points if _value(polynomial, x) != shares[x])
 
 
 def share_value(share: bytes) -> int:
@@ -78,3 +112,62 @@ def share_value(share: bytes) -> int:
     if len(share) != SHARE_BYTES or value >= PRIME:
         raise MalformedMessage(f"a share must be a field element of {SHARE_BYTES} bytes, got {len(share)} bytes")
     return value
+
+
+# Polynomials are lists of coefficients below PRIME, lowest power first, without zeros at the end.
+
+
+def _product(points: Sequence[int]) -> list[int]:
+    """The polynomial that is zero at exactly these points."""
+    result = [1]
+    for x in points:
+        result = [(a - x * b) % PRIME for a, b in zip([0, *result], [*result, 0], strict=True)]
+    return result
+
+
+def _interpolate(points: Sequence[int], shares: Mapping[int, int], whole: list[int]) -> list[int]:
+    """The polynomial of degree below len(points) through all shares."""
+    result = [0] * len(points)
+    for x in points:
+        basis = _divide(whole, [-x % PRIME, 1])[0]
+        weight = shares[x] * pow(_value(basis, x), -1, PRIME) % PRIME
+        for i, coefficient in enumerate(basis):
+            result[i] = (result[i] + weight * coefficient) % PRIME
+    return _trimmed(result)
+
+
+def _divide(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+    """Quotient and remainder of a by b."""
+    rest, quotient = list(a), [0] * max(0, len(a) - len(b) + 1)
+    inverse = pow(b[-1], -1, PRIME)
+    for shift in range(len(a) - len(b), -1, -1):
+        factor = quotient[shift] = rest[shift + len(b) - 1] * inverse % PRIME
+        if factor:
+            for i, coefficient in enumerate(b):
+                rest[shift + i] = (rest[shift + i] - factor * coefficient) % PRIME
+    return _trimmed(quotient), _trimmed(rest)
+
+
+def _times(a: list[int], b: list[int]) -> list[int]:
+    result = [0] * (len(a) + len(b) - 1 if a and b else 0)
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            result[i + j] = (result[i + j] + x * y) % PRIME
+    return result
+
+
+def _minus(a: list[int], b: list[int]) -> list[int]:
+    return _trimmed([(x - y) % PRIME for x, y in itertools.zip_longest(a, b, fillvalue=0)])
+
+
+def _trimmed(a: list[int]) -> list[int]:
+    while a and a[-1] == 0:
+        a.pop()
+    return a
+
+
+def _value(polynomial: list[int], x: int) -> int:
+    result = 0
+    for coefficient in reversed(polynomial):
+        result = (result * x + coefficient) % PRIME
+    return result

@@ -13,9 +13,11 @@ def run(spec: StageSpec) -> StageResult:
         closed = accept_close(desk, member)
         outbox = member.ack(closed, desk.round, desk.exchange.get(names.manifest(desk.round)))
         desk.send(outbox)
+        left_out = member.left_out(desk.round)
     return StageResult(
         stage="ack",
         status="done",
+        reason=f"round {desk.round}: the coordinator left out the update that {spec.agency} sent" if left_out else "",
         inputs=exchange_refs(names.manifest(desk.round)),
         outputs=exchange_refs(*outbox),
     )

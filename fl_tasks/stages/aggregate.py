@@ -11,6 +11,7 @@ from fl_tasks.contracts.tensors import load_tensors, save_tensors, tensors_sha25
 from fl_tasks.secagg import names
 from fl_tasks.secagg.coordinator import open_sum
 from fl_tasks.secagg.parameters import SLOTS
+from fl_tasks.stages.arrived import Arrived
 from fl_tasks.stages.context import Desk, by_id, exchange_refs, open_desk, refusal_text
 from fl_tasks.stages.learning_process import run_job
 from fl_tasks.stages.model_state import (
@@ -59,7 +60,7 @@ def _aggregate(desk: Desk) -> tuple[RoundRecord, str]:
         closed,
         round_,
         data,
-        by_id(desk.exchange, roster, f"r/{round_}/up"),
+        Arrived(desk.exchange, roster, f"r/{round_}/up"),
         by_id(desk.exchange, roster, f"r/{round_}/reveal"),
         desk.cohort.parameters + len(SLOTS),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 
-from fl_tasks.contracts.base import canonical_json
-from fl_tasks.contracts.config import Policy, ScenarioConfig, load_scenario, load_yaml
-from fl_tasks.contracts.errors import ConfigError, FLError, PolicyRefused
+from fl_tasks.contracts.base import canonical_json, describe
+from fl_tasks.contracts.config import ScenarioConfig, load_scenario
+from fl_tasks.contracts.errors import ConfigError, FLError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.roster import CohortBody, Roster
 from fl_tasks.contracts.stage import DatasetRef, StageSpec
 from fl_tasks.exchange.folder import FolderExchange
 from fl_tasks.secagg import names
 from fl_tasks.secagg.agency import Party
-from fl_tasks.secagg.errors import RosterNotApproved, TooFewAgencies, WrongSession
+from fl_tasks.secagg.errors import RosterNotApproved, RoundBurnt, TooFewAgencies, WrongSession
 from fl_tasks.secagg.journal import open_journal
 from fl_tasks.secagg.masking import derive
 from fl_tasks.secagg.member import Member, Outbox
@@ -27,6 +29,7 @@ from fl_tasks.secagg.messages import RoundModel
 from fl_tasks.secagg.records import read_record
 from fl_tasks.secagg.session import ClosedSet, Setting, check_close
 from fl_tasks.secagg.vault import Vault
+from fl_tasks.stages.policy import open_gate
 
 
 class StageSkipped(Exception):
@@ -75,6 +78,8 @@ def load_roster(folder: Path, scenario: str) -> Roster:
         return Roster.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise RosterNotApproved(f"{path}: no roster was approved here; run `fl agency approve HASH` first") from error
+    except ValidationError as error:
+        raise RosterNotApproved(f"{path}: was damaged: {describe(error)}; approve the roster again") from error
 
 
 def config_sha256(config: ScenarioConfig) -> str:
@@ -82,10 +87,10 @@ def config_sha256(config: ScenarioConfig) -> str:
     return hashlib.sha256(canonical_json(config.model_dump(mode="json"))).hexdigest()
 
 
-def interval_text(spec: StageSpec) -> tuple[str, str]:
-    """The run's data interval as ISO times."""
-    start, end = spec.data_interval
-    return start.isoformat(), end.isoformat()
+def interval_text(interval: tuple[dt.datetime, dt.datetime]) -> tuple[str, str]:
+    """A data interval as ISO times in UTC: a scheduled and a triggered run write the same moment differently."""
+    start, end = (moment.astimezone(dt.UTC).isoformat() for moment in interval)
+    return start, end
 
 
 def exchange_of(spec: StageSpec) -> FolderExchange:
@@ -180,6 +185,7 @@ def open_desk(spec: StageSpec) -> Desk:
     Raises:
         RosterNotApproved: If the cohort's roster is not the one approved here.
         WrongSession: If the cohort is of another run, interval or configuration.
+        PolicyRefused: If an agency's policy does not admit what the cohort wants.
         MissingInput: If there is no cohort (yet).
     """
     config = load_scenario(spec.federation, spec.scenario)
@@ -203,23 +209,9 @@ def open_desk(spec: StageSpec) -> Desk:
         )
     if len(cohort.agencies) < roster.t:
         raise TooFewAgencies(f"the cohort has {len(cohort.agencies)} agencies, {roster.t} are needed")
+    if spec.agency is not None:
+        open_gate(spec).check_cohort(cohort)
     return Desk(spec, config, roster, cohort, exchange)
-
-
-def check_policy(desk: Desk, policy_path: Path) -> None:
-    """Hold a run against the agency's own policy.yaml; raises PolicyRefused naming field, wanted and admitted."""
-    policy = load_yaml(policy_path, Policy)
-    wanted: dict[str, tuple[float, float]] = {
-        "max_rounds": (desk.roster.r_max, policy.max_rounds),
-        "max_local_epochs": (desk.config.learning.local_epochs, policy.max_local_epochs),
-        "max_parameters": (desk.cohort.parameters, policy.max_parameters),
-        "max_clip": (desk.roster.secagg.clip, policy.max_clip),
-    }
-    for field, (asked, admitted) in wanted.items():
-        if asked > admitted:
-            raise PolicyRefused(f"{policy_path}: field {field}: the run wants {asked}, {admitted} is admitted")
-    if policy.agency != desk.spec.agency:
-        raise PolicyRefused(f"{policy_path}: field agency: got {policy.agency!r}, this is {desk.spec.agency!r}")
 
 
 @contextmanager
@@ -233,18 +225,23 @@ def open_member(spec: StageSpec) -> Iterator[tuple[Desk, Member]]:
     assert spec.agency is not None  # StageSpec holds it for an agency's stages
     if spec.agency not in desk.cohort.agencies:
         raise StageSkipped(f"{spec.agency} was left out of this run: {desk.cohort.excluded.get(spec.agency, '')}")
-    folder = desk.home.agency(spec.agency)
-    check_policy(desk, folder / "policy.yaml")
-    path, head = journal_paths(folder, spec.scenario)
+    path, head = journal_paths(desk.home.agency(spec.agency), spec.scenario)
     opening = desk.cohort.session if spec.stage == "keys" else None
     with open_journal(path, head, new_session=opening) as journal:
         party = Party(desk.setting, desk.id_of(spec.agency), desk.signing_key())
-        member = Member(party, journal, Vault(path.parent / desk.cohort.session), interval_text(spec))
-        with member.refusals(spec.label):
-            if opening:
-                member.begin(spec.run_id, desk.cohort.not_after)
-            member.resume()
-            yield desk, member
+        member = Member(party, journal, Vault(path.parent / desk.cohort.session), interval_text(spec.data_interval))
+        try:
+            with member.refusals(spec.label):
+                if opening:
+                    member.begin(spec.run_id, desk.cohort.not_after)
+                folder = f"head/{spec.agency}"
+                member.resume([desk.exchange.get(name) for name in desk.exchange.names(folder)])
+                yield desk, member
+        except RoundBurnt as burnt:
+            raise StageSkipped(str(burnt)) from burnt
+        except FLError as error:
+            error.journaled = True  # by `refusals`, while the journal was open
+            raise
 
 
 def accept_close(desk: Desk, member: Member) -> ClosedSet:
@@ -258,10 +255,10 @@ def accept_close(desk: Desk, member: Member) -> ClosedSet:
     )
     if member.party.me not in closed.ids:
         raise StageSkipped(f"{desk.spec.agency} was lost while the session was set up")
-    for earlier in range(1, desk.spec.round or 1):
-        verdict = desk.exchange.find(names.burnt(earlier))
+    for round_ in range(1, 1 + (desk.spec.round or 0)):
+        verdict = desk.exchange.find(names.burnt(round_))
         if verdict is not None:
-            member.burnt(closed, earlier, verdict)
+            member.burnt(closed, round_, verdict)
     return closed
 
 
@@ -276,7 +273,7 @@ def training_seed(spec: StageSpec, purpose: str, *parts: bytes) -> bytes:
         secret = path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no training secret; run `fl agency init` first") from error
-    fixed = canonical_json([spec.scenario, *interval_text(spec)])
+    fixed = canonical_json([spec.scenario, *interval_text(spec.data_interval)])
     return derive(secret, f"flsa/1/{purpose}".encode(), fixed, *parts)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import secrets
+import textwrap
 from pathlib import Path
 
 import yaml
@@ -12,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from fl_tasks.contracts.base import Contract, canonical_json, describe, make_private_folder, write_atomic
-from fl_tasks.contracts.config import Policy, ScenarioConfig, load_agency, load_federation, load_scenario
+from fl_tasks.contracts.config import ScenarioConfig, load_agency, load_federation, load_scenario, load_yaml
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
+from fl_tasks.contracts.policy import AdmittedSource, Policy, ScenarioPolicy
 from fl_tasks.contracts.roster import Card, Roster
+from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.exchange.folder import FolderExchange
 from fl_tasks.secagg.errors import RosterNotApproved
 from fl_tasks.secagg.journal import open_journal
@@ -25,11 +29,14 @@ from fl_tasks.secagg.session import survivor_key
 from fl_tasks.stages.context import (
     airflow_key_path,
     approved_roster_path,
+    interval_text,
     journal_paths,
     load_key,
     protocol_key_path,
     training_secret_path,
 )
+from fl_tasks.stages.installed_code import approve_code
+from fl_tasks.stages.policy import policy_path
 
 # A first policy that admits the scenario as it stands, with room for its parameter count to be told.
 _FIRST_MAX_PARAMETERS = 10_000_000
@@ -43,13 +50,16 @@ class Approval(Contract):
 
 
 def init_agency(home: Home, federation: Path, scenario: str, agency: str) -> Card:
-    """Make an agency's folder, keys and first policy.yaml, and post its card. Existing keys are kept.
+    """Make an agency's folder, keys and policy.yaml, approve the code as installed, and post the agency's card.
+
+    Existing keys are kept, and so is all that policy.yaml says; a scenario that it does not name is added.
 
     Raises:
         ConfigError: If agency or scenario are unknown, or the agency has not joined the scenario.
     """
     config = load_scenario(federation, scenario)
-    if scenario not in load_agency(federation, agency).scenarios:
+    source = load_agency(federation, agency).scenarios.get(scenario)
+    if source is None:
         raise ConfigError(
             f"{federation / 'agencies' / agency}.yaml: field scenarios: {scenario!r} is not there; add it"
         )
@@ -59,8 +69,8 @@ def init_agency(home: Home, federation: Path, scenario: str, agency: str) -> Car
     protocol, airflow = _make_key(protocol_key_path(folder)), _make_key(airflow_key_path(folder))
     if not training_secret_path(folder).exists():
         write_atomic(training_secret_path(folder), secrets.token_bytes(32))
-    if not (folder / "policy.yaml").exists():
-        write_atomic(folder / "policy.yaml", _first_policy(agency, config))
+    _admit_scenario(policy_path(folder), agency, config, source)
+    approve_code(home, federation, agency)
     card = Card(name=agency, protocol_key=_public(protocol), airflow_key=_public(airflow))
     _post_card(home, scenario, card)
     return card
@@ -83,7 +93,10 @@ def init_coordinator(home: Home, federation: Path, scenario: str) -> Roster:
                 f"agency {member.agency} joined {scenario} but has no keys yet; run "
                 f"`fl agency init --scenario {scenario} --agency {member.agency}` there"
             )
-        cards.append(Card.model_validate_json(data))
+        try:
+            cards.append(Card.model_validate_json(data))
+        except ValidationError as error:
+            raise ConfigError(f"cards/{member.agency}.json: not an agency's card: {describe(error)}") from error
     secagg = config.secagg.model_copy(update={"t": checked_threshold(len(cards), config.secagg)})
     proposals = _proposals(exchange)
     roster = Roster(
@@ -106,6 +119,7 @@ def approve(home: Home, scenario: str, agency: str, sha256: str) -> Roster:
 
     Raises:
         RosterNotApproved: If no proposal has this hash, or it does not hold this agency's own keys.
+        ConfigError: If its threshold is none of the protocol's.
     """
     exchange = FolderExchange(home.roster(scenario))
     folder = home.agency(agency)
@@ -115,6 +129,7 @@ def approve(home: Home, scenario: str, agency: str, sha256: str) -> Roster:
             f"no proposed roster of {scenario} has hash {sha256}; proposed are: {', '.join(found) or 'none'}"
         )
     roster = found[sha256]
+    checked_threshold(len(roster.members), roster.secagg)
     own = {
         "protocol_key": _public(load_key(protocol_key_path(folder))),
         "airflow_key": _public(load_key(airflow_key_path(folder))),
@@ -149,16 +164,22 @@ def lift(home: Home, scenario: str, agency: str, model: str, interval: tuple[str
         scenario: The scenario.
         agency: The agency.
         model: The model's hash, 64 hexadecimal digits, as the refusal names it.
-        interval: The run's data interval, ISO times.
+        interval: The run's data interval, ISO times with their UTC offsets.
 
     Raises:
-        ConfigError: If the hash is none.
+        ConfigError: If the hash is none, or a time cannot be read.
     """
     if not re.fullmatch(r"[0-9a-f]{64}", model):
         raise ConfigError("MODEL must be the 64 hexadecimal digits that the refusal named")
+    try:
+        start, end = (dt.datetime.fromisoformat(time) for time in interval)
+    except ValueError as error:
+        raise ConfigError("--start and --end must be ISO times, as in the report") from error
+    if start.tzinfo is None or end.tzinfo is None:
+        raise ConfigError("--start and --end need their UTC offsets, as in the report")
     folder = home.agency(agency)
     with open_journal(*journal_paths(folder, scenario)) as journal:
-        journal.append("lifted", "", key=survivor_key(bytes.fromhex(model), interval))
+        journal.append("lifted", "", key=survivor_key(bytes.fromhex(model), interval_text((start, end))))
 
 
 def _proposals(exchange: FolderExchange) -> list[Roster]:
@@ -189,13 +210,49 @@ def _post_card(home: Home, scenario: str, card: Card) -> None:
     FolderExchange(home.roster(scenario)).put(f"cards/{card.name}.json", canonical_json(card.model_dump(mode="json")))
 
 
-def _first_policy(agency: str, config: ScenarioConfig) -> bytes:
-    policy = Policy(
-        agency=agency,
+def _admit_scenario(path: Path, agency: str, config: ScenarioConfig, source: SourceConfig) -> None:
+    """Add a scenario to an agency's policy as it stands, unless it is there; what is there stays letter by letter."""
+    if not path.exists():
+        text = f"# What {agency} admits, whatever a request from outside says. Edit here only.\n"
+        text += f"agency: {agency}\nscenarios:\n"
+    elif config.scenario in load_yaml(path, Policy).scenarios:
+        return
+    else:
+        text = path.read_text(encoding="utf-8").rstrip("\n") + "\n"
+    text += f"  {config.scenario}:\n{textwrap.indent(_described(_first_policy(config, source)), '    ')}"
+    try:
+        Policy.model_validate_json(json.dumps(yaml.safe_load(text)))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{path}: scenario {config.scenario} cannot be added at its end; let `scenarios:` be the last field, with "
+            "its scenarios indented by two spaces"
+        ) from error
+    write_atomic(path, text.encode())
+
+
+def _first_policy(config: ScenarioConfig, source: SourceConfig) -> ScenarioPolicy:
+    flows = source.flow_table
+    return ScenarioPolicy(
+        sources=(AdmittedSource.of(source),),
+        flow_tables={} if flows is None else {flows.path: flows.limit},
+        identifiers=source.identifiers,
+        max_lookback_months=config.schedule.lookback_months,
+        masking=config.secagg.mode,
         max_rounds=config.rounds.groups,
         max_local_epochs=config.learning.local_epochs,
+        models={config.learning.model: config.learning.units},
         max_parameters=_FIRST_MAX_PARAMETERS,
         max_clip=config.secagg.clip,
     )
-    head = f"# What {agency} admits, whatever a request from outside says. Edit here only.\n"
-    return (head + yaml.safe_dump(policy.model_dump(), sort_keys=False)).encode()
+
+
+def _described(policy: ScenarioPolicy) -> str:
+    """Return a policy as YAML, each field under its description."""
+    values = policy.model_dump(mode="json")
+    values["sources"] = [{key: part for key, part in place.items() if part is not None} for place in values["sources"]]
+    lines = []
+    for name, value in values.items():
+        about = ScenarioPolicy.model_fields[name].description or ""
+        lines += [f"# {line}" for line in textwrap.wrap(about, 110)]
+        lines.append(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True).rstrip("\n"))
+    return "\n".join(lines) + "\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fl_tasks.contracts.base import write_atomic
-from fl_tasks.contracts.config import Policy, load_yaml
 from fl_tasks.contracts.data import FIGURE_LEAST, Prepared, fit_examples, held_back_examples, prepared_path
 from fl_tasks.contracts.errors import DataRejected, MissingInput
 from fl_tasks.contracts.jobs import LocalOnly, PredictJob
@@ -19,9 +19,10 @@ from fl_tasks.secagg import names
 from fl_tasks.secagg.errors import ModelMismatch
 from fl_tasks.secagg.records import sign_record
 from fl_tasks.stages.champions import champions_exchange, load_champion, own_chain
-from fl_tasks.stages.context import Desk, StageSkipped, exchange_refs, folder_of, open_desk, training_seed
+from fl_tasks.stages.context import Desk, StageSkipped, exchange_refs, open_desk, training_seed
 from fl_tasks.stages.learning_process import run_job
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, model_spec
+from fl_tasks.stages.policy import open_gate
 
 
 def run(spec: StageSpec) -> StageResult:
@@ -33,6 +34,7 @@ def run(spec: StageSpec) -> StageResult:
         MissingInput: If there is no final model or no prepared data.
         DataRejected: If errors over so few windows would tell of single ones.
         ModelMismatch: If a model is not the one of its signed hash.
+        PolicyRefused: If a model has more parameters than the agency's policy admits.
     """
     desk = open_desk(spec)
     agency = str(spec.agency)
@@ -64,8 +66,9 @@ def _judge(desk: Desk, agency: str) -> EvaluationBody:
         "seasonal_naive": season,
     }
     profile = ()
-    if load_yaml(folder_of(spec) / "policy.yaml", Policy).share_profile:
-        profile = scenario.profile(y, forecasts["federated"], hours, config.data.target_steps)
+    if open_gate(spec).policy.share_profile:
+        truth, forecast = (_own_deviations(prepared, values) for values in (y, forecasts["federated"]))
+        profile = scenario.profile(truth, forecast, hours, config.data.target_steps)
     return EvaluationBody(
         run_id=spec.run_id,
         agency=agency,
@@ -74,12 +77,18 @@ def _judge(desk: Desk, agency: str) -> EvaluationBody:
         unit=prepared.unit,
         evaluation=Evaluation(
             **{
-                name: scenario.metrics(y, forecast, config.data.horizons, prepared.std)
+                name: scenario.metrics(y, forecast, config.data.horizons, prepared.std, prepared.spread)
                 for name, forecast in forecasts.items()
             }
         ),
         profile=profile,
     )
+
+
+def _own_deviations(prepared: Prepared, values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Turn the model's scale into deviations from the agency's own mean: its level is nobody else's business."""
+    own = np.asarray(values, dtype=np.float64) * prepared.std + prepared.mean - prepared.level
+    return own / prepared.spread
 
 
 def check_enough(spec: StageSpec) -> None:
@@ -114,6 +123,7 @@ def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
     if desk.cohort.champion_sha256 is not None:
         models["champion"] = _champion(desk, desk.cohort.champion_sha256)
     for name, model in models.items():
+        open_gate(spec).check_model(model_spec(config), sum(array.size for array in model.values()))
         save_tensors(work / f"{name}.npz", model)
     write_atomic(work / "initial.npz", desk.exchange.get(names.weights(1)))
     rounds = sum(desk.exchange.find(names.manifest(r)) is not None for r in range(1, desk.roster.r_max + 1))

@@ -45,7 +45,7 @@ def run_job(job: Job, path: Path) -> JobResult:
         LearningCrashed: If the process died.
     """
     write_atomic(path, JobFile(job=job).model_dump_json().encode())
-    code = subprocess.run([learning_python(), "-m", "fl_tasks.learning", path], check=False).returncode
+    code = subprocess.run([learning_python(), "-P", "-m", "fl_tasks.learning", path], check=False).returncode
     if code == EXIT_FINAL:
         raise LearningFailed(f"learning job {job.kind}: refused; its reason stands above in the log")
     if code != 0:

@@ -6,7 +6,8 @@ from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.secagg import names
 from fl_tasks.secagg.coordinator import make_manifest
 from fl_tasks.secagg.parameters import SLOTS
-from fl_tasks.stages.context import by_id, exchange_refs, open_desk, refusal_text
+from fl_tasks.stages.arrived import Arrived
+from fl_tasks.stages.context import exchange_refs, open_desk, refusal_text
 
 
 def run(spec: StageSpec) -> StageResult:
@@ -18,7 +19,7 @@ def run(spec: StageSpec) -> StageResult:
     reason = ""
     if not any(verdicts.values()):
         header = closed.header(round_, bytes.fromhex(desk.model_sha256(names.model(round_), round_)))
-        uploads = by_id(desk.exchange, desk.roster, f"r/{round_}/up")
+        uploads = Arrived(desk.exchange, desk.roster, f"r/{round_}/up")
         verdict = make_manifest(closed, desk.signing_key(), header, uploads, desk.cohort.parameters + len(SLOTS))
         desk.exchange.put(names.burnt(round_) if verdict.burnt else names.manifest(round_), verdict.data)
         reason = refusal_text(dict(verdict.refused), desk.roster)

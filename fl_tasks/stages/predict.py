@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
 from fl_tasks.contracts.champion import ChampionBody
-from fl_tasks.contracts.config import Cycle, SeriesConfig, load_scenario, load_source
+from fl_tasks.contracts.config import SeriesConfig, load_scenario, load_source
 from fl_tasks.contracts.data import Prepared, prepared_path, standardized_path
 from fl_tasks.contracts.errors import ConfigError, DataRejected
-from fl_tasks.contracts.jobs import PredictJob
+from fl_tasks.contracts.jobs import ModelSpec, PredictJob
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
@@ -25,10 +25,11 @@ from fl_tasks.data.forecast_files import Forecast, draw_forecast, forecast_path,
 from fl_tasks.data.ingest import local_interval
 from fl_tasks.data.series import Series, read_series
 from fl_tasks.data.small_cells import publishable
-from fl_tasks.data.windows import Latest, Scale, latest_windows
+from fl_tasks.data.windows import Latest, Scale, latest_windows, model_scale
 from fl_tasks.stages.champions import NoChampion, accept_champion, model_name
 from fl_tasks.stages.context import StageSkipped
 from fl_tasks.stages.learning_process import run_job
+from fl_tasks.stages.policy import open_gate
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def run(spec: StageSpec) -> StageResult:
         ConfigError: If the champion was made for other windows than the scenario has now.
         DataRejected: If the newest row is too old, or no series has a complete window at its end.
         ProtocolError: If the champion is not the coordinator's, or older than one used here before.
+        PolicyRefused: If the agency's policy does not admit the champion's architecture or number of parameters.
     """
     agency = str(spec.agency)
     scenario = load_scenario(spec.federation, spec.scenario)
@@ -55,10 +57,11 @@ def run(spec: StageSpec) -> StageResult:
         raise StageSkipped(
             f"{error}; run the DAG federated_retraining__{spec.scenario}, and read its report if it was held"
         ) from error
+    open_gate(spec).check_model(champion.model, sum(array.size for array in weights.values()))
     check_windows(champion, config)
     grid = read_series(standardized_path(spec.folder))
     check_age(grid, local_interval(scenario.schedule, spec.data_interval)[1], config.quality.max_age_days)
-    scale = scale_for(grid, _prepared(spec, champion), source.unit)
+    scale = scale_for(grid, _prepared(spec, champion), config, source.unit)
     latest = newest(grid, config, scale)
     forecast = Forecast(
         names=latest.names,
@@ -95,14 +98,12 @@ def run(spec: StageSpec) -> StageResult:
 def check_windows(champion: ChampionBody, config: SeriesConfig) -> None:
     """Refuse a champion that was made for other windows than the scenario has now; raises ConfigError."""
     model = champion.model
-    made_for = _windows(model.step_minutes, model.calendar, model.input_shape, model.output_shape)
-    needed = _windows(
-        config.step_minutes, config.calendar, (config.input_steps, config.features), (config.target_steps,)
-    )
+    made_for = _windows(model, model.input_shape, model.output_shape)
+    needed = _windows(config, (config.input_steps, config.features), (config.target_steps,))
     if made_for != needed:
         raise ConfigError(
             f"version {champion.version} of {champion.scenario} takes windows of {made_for}; the scenario's "
-            f"step_minutes, calendar, input_steps and horizons now mean {needed}: "
+            f"step_minutes, calendar, scale, series_levels, input_steps and horizons now mean {needed}: "
             "retrain with them, or set them back until a new model is promoted"
         )
 
@@ -127,16 +128,17 @@ def check_age(grid: Series, end: dt.datetime, limit: int) -> None:
         )
 
 
-def scale_for(grid: Series, prepared: Prepared | None, unit: str) -> Scale:
+def scale_for(grid: Series, prepared: Prepared | None, config: SeriesConfig, unit: str) -> Scale:
     """Return the scale by which the champion sees this agency's values.
 
     Args:
         grid: The current data.
         prepared: What the agency learned the champion on; None if it did not take part, or no longer has it.
+        config: Of the scenario.
         unit: Of the grid.
 
     Returns:
-        The scale of that fit part, in the grid's unit; without one, of all values of the grid.
+        The scale that it learned with, in the grid's unit; without one, the shared scale, or that of the grid.
 
     Raises:
         DataRejected: If the grid has to serve and holds fewer than two different values.
@@ -151,7 +153,7 @@ def scale_for(grid: Series, prepared: Prepared | None, unit: str) -> Scale:
             "the values are all missing or all the same, so that they cannot be scaled; "
             "check the sensors and the source's range"
         )
-    return Scale(float(values.mean()), float(values.std()))
+    return model_scale(config, unit, Scale(float(values.mean()), float(values.std())))
 
 
 def newest(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
@@ -166,15 +168,18 @@ def newest(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
 
 
 def in_own_unit(predictions: NDArray[np.generic], scale: Scale, source: SourceConfig) -> NDArray[np.float64]:
-    """Return z-scored predictions in the source's unit, within the range that is possible there."""
+    """Return scaled predictions in the source's unit, within the range that is possible there."""
     values = np.asarray(predictions, dtype=np.float64) * scale.std + scale.mean
     return np.clip(values, source.minimum, source.maximum)
 
 
-def _windows(step_minutes: int, cycles: tuple[Cycle, ...], inputs: tuple[int, ...], outputs: tuple[int, ...]) -> str:
+def _windows(meaning: ModelSpec | SeriesConfig, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> str:
     """Say everything that a model and the windows it is given have to agree on."""
+    shared = meaning.scale
     return (
-        f"{inputs} in steps of {step_minutes} minutes, calendar {', '.join(cycles) or 'none'}, and forecasts {outputs}"
+        f"{inputs} in steps of {meaning.step_minutes} minutes, calendar {', '.join(meaning.calendar) or 'none'}, "
+        f"scaled by {f'{shared.mean:g} and {shared.std:g} {shared.unit}' if shared else 'each agency itself'}, "
+        f"{'with' if meaning.series_levels else 'without'} levels of the series, and forecasts {outputs}"
     )
 
 
@@ -184,7 +189,7 @@ def _prepared(spec: StageSpec, champion: ChampionBody) -> Prepared | None:
 
 
 def _predict(spec: StageSpec, champion: ChampionBody, weights: Tensors, x: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Let the learning process predict, shape (s, steps), z-scored; what it read and wrote is deleted."""
+    """Let the learning process predict, shape (s, steps), scaled; what it read and wrote is deleted."""
     work = spec.folder / "jobs" / "predict"
     job = PredictJob(
         model=champion.model,

@@ -1,4 +1,4 @@
-"""Runs one stage: finds it, times it, posts an agency's word on its data, leaves the result."""
+"""Runs one stage: admits it, finds it, times it, posts an agency's word on its data, leaves the result."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.stage import StageResult, StageSpec, read_spec, write_result
+from fl_tasks.stages.admission import admit, journal_refusal
 from fl_tasks.stages.checks import DATA_STAGES, post_check, withhold_identifiers
 from fl_tasks.stages.context import StageSkipped
 
@@ -27,13 +28,17 @@ def run_stage(path: Path) -> StageResult:
     spec = read_spec(path)
     started = time.monotonic()
     try:
+        if spec.agency is not None:
+            admit(spec)
         # Late, so that a stage imports only what it needs.
         result: StageResult = importlib.import_module(f"fl_tasks.stages.{_MODULES.get(spec.stage, spec.stage)}").run(
             spec
         )
     except StageSkipped as skipped:
-        result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped))
+        result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped)[:500])
     except FLError as error:
+        if spec.agency is not None:
+            journal_refusal(spec, error)
         if spec.stage in DATA_STAGES:
             withhold_identifiers(spec, error)
             if not error.retryable:

@@ -83,9 +83,19 @@ class FaultyRun:
     """
 
     def __init__(self, server: AirflowServer, home: Path, end: str, *, rounds: int | None = None) -> None:
+        self._follow(server, home, server.trigger(DAG, {"interval": ["2012-03-01", end], "rounds": rounds}))
+
+    @classmethod
+    def of(cls, server: AirflowServer, home: Path, id_: str) -> FaultyRun:
+        """Follow a run that something else has started."""
+        run = cls.__new__(cls)
+        run._follow(server, home, id_)
+        return run
+
+    def _follow(self, server: AirflowServer, home: Path, id_: str) -> None:
         self._server = server
         self._home = home
-        self.id = server.trigger(DAG, {"interval": ["2012-03-01", end], "rounds": rounds})
+        self.id = id_
         self.run_id = federated_run_id(SCENARIO, self.id)
         self.exchange = home / "exchange" / self.run_id
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -110,7 +111,8 @@ class Installation:
         """Run one stage in a process of its own."""
         path = write_spec(self.spec(stage, month, run, **fields))
         argv = [sys.executable, "-m", "fl_tasks", "run", stage, "--spec", str(path)]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+        env = os.environ | {"HUILIU_HOME": str(self.home.root)}
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=env)
 
     def record(self, number: int, **changes) -> ChampionBody:
         """A good next record; `changes` spoil it."""

@@ -141,7 +141,7 @@ class Federation:
     def upload(self, i: int, round_: int, update: np.ndarray) -> bytes:
         with self.member(i) as member:
             closed = self.accept_close(member)
-            self.send(member.upload(closed, round_, self.model_message(round_), lambda _: update))
+            self.send(member.upload(closed, round_, self.model_message(round_), lambda _: update.copy()))
         return self.store[names.upload(round_, self.roster.names[i])]
 
     def manifest(self, round_: int, length: int):

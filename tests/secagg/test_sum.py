@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from fl_tasks.secagg.errors import TooFewAgencies
 from fl_tasks.secagg.parameters import default_threshold
 from tests.secagg.federation import Federation
+from tests.secagg.mutation import MEMORY
 
-# In memory where there is such a disk: every step of every agency waits for the disk, as it must.
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 STEPS = ("keys", "shares", "ready", "upload", "ack", "reveal")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shutil
 import subprocess
 import sys
@@ -84,7 +85,8 @@ class Run:
         """Run one stage as the scheduler does; gives the finished process."""
         path = write_spec(self.spec(stage, agency, round_))
         argv = [sys.executable, "-m", "fl_tasks", "run", stage, "--spec", str(path)]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+        env = os.environ | {"HUILIU_HOME": str(self.home.root)}
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=env)
 
     def each(self, stage: str, agencies, round_: int | None = None) -> list[StageResult]:
         return [self.stage(stage, agency, round_) for agency in agencies]

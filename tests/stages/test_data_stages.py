@@ -76,7 +76,7 @@ def test_generated_data_passes_and_leaves_examples_of_the_models_shape(home):
     assert prepared.series == 30
     for part, count in ((fit_examples, prepared.fit_windows), (held_back_examples, prepared.test_windows)):
         x, y = np.load(part(folder) / "x.npy"), np.load(part(folder) / "y.npy")
-        assert x.shape == (count, scenario.data.input_steps, 3)
+        assert x.shape == (count, scenario.data.input_steps, scenario.data.features)
         assert y.shape == (count, scenario.data.target_steps)
         assert x.dtype == y.dtype == np.float32
         assert np.isfinite(x).all()
@@ -276,10 +276,10 @@ def test_persistence_on_the_real_data_is_the_reference_figure(tmp_path, shared_d
         prepared = Prepared.model_validate_json(prepared_path(folder).read_bytes())
         x, y = (np.load(held_back_examples(folder) / name) for name in ("x.npy", "y.npy"))
         forecast = traffic.persistence(x, steps)
-        ours.append(traffic.metrics(y, forecast, {horizon: steps}, prepared.std)[horizon])
+        ours.append(traffic.metrics(y, forecast, {horizon: steps}, prepared.std, prepared.spread)[horizon])
         sensors = (prepared.series, -1, steps)
         y, forecast = (part.reshape(sensors)[:, 12:-1].reshape(-1, steps) for part in (y, forecast))
-        reference.append(traffic.metrics(y, forecast, {horizon: steps}, prepared.std)[horizon])
+        reference.append(traffic.metrics(y, forecast, {horizon: steps}, prepared.std, prepared.spread)[horizon])
     overall, cited = traffic.pool(ours), traffic.pool(reference)
     assert (cited.n, overall.n) == (207 * (392 - steps) * steps, 207 * (405 - steps) * steps)
     assert (round(cited.rmse, 3), round(cited.mae, 3)) == (rmse, mae)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib.util
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -111,10 +112,10 @@ def test_a_backfill_and_a_dry_run_do_not_change_what_the_next_month_is_compared_
     assert accepted_of(home) == april
 
 
-def enrolled(home):
+def enrolled(home, federation=FEDERATION):
     for agency in traffic.DISTRICTS:
-        enrol.init_agency(Home(home), FEDERATION, SCENARIO, agency)
-    roster = enrol.init_coordinator(Home(home), FEDERATION, SCENARIO)
+        enrol.init_agency(Home(home), federation, SCENARIO, agency)
+    roster = enrol.init_coordinator(Home(home), federation, SCENARIO)
     for agency in traffic.DISTRICTS:
         enrol.approve(Home(home), SCENARIO, agency, roster.sha256.hex())
 
@@ -139,7 +140,7 @@ def strict(tmp_path):
 
 @pytest.mark.parametrize(("suppressed", "told"), [(None, None), (0, 0), (1, None), (4, None), (5, 5)])
 def test_an_agencys_signed_word_names_warnings_notes_identifiers_and_no_small_count(home, strict, suppressed, told):
-    enrolled(home)
+    enrolled(home, strict)
     run_stages(home, federation=strict)
     folder = spec_of(home, "validate").folder
     first = word_of(home)
@@ -160,7 +161,7 @@ def test_an_agencys_signed_word_names_warnings_notes_identifiers_and_no_small_co
 
 
 def test_a_refused_agencys_word_gives_the_reason_and_the_warnings_too(home, strict):
-    enrolled(home)
+    enrolled(home, strict)
     deliver(home, csv_text(row(step) for step in range(100)))
     with pytest.raises(DataRejected):
         run_stages(home, federation=strict)
@@ -185,7 +186,8 @@ def test_an_identifier_in_a_header_leaves_neither_with_the_word_nor_with_the_com
     enrolled(home)
     deliver(home, csv_text([row(0), "2012-03-01 00:05:00,1,x,3,4,5,6\n"]).replace("s1", name))
     argv = [sys.executable, "-m", "fl_tasks", "run", "ingest", "--spec", str(write_spec(spec_of(home, "ingest")))]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    env = os.environ | {"HUILIU_HOME": str(home)}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=env)
     assert done.returncode == 10
     assert "error: InputError: a column's name looks like an identifier" in done.stderr
     assert f"fl validate --scenario {SCENARIO} --agency {AGENCY}" in done.stderr

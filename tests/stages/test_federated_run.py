@@ -210,7 +210,7 @@ def test_a_policy_that_admits_less_is_obeyed(run):
         path.write_text(text)
     assert ended.returncode == 10
     assert "PolicyRefused" in ended.stderr
-    assert "field max_clip: the run wants 20.0, 1.0 is admitted" in ended.stderr
+    assert f"field scenarios.{SCENARIO}.max_clip: the run wants 20.0, admitted is 1.0" in ended.stderr
 
 
 def test_a_changed_roster_needs_a_new_approval(run):

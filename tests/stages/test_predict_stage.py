@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from fl_tasks.contracts.champion import ChampionBody
-from fl_tasks.contracts.config import load_scenario, load_source
+from fl_tasks.contracts.config import SeriesConfig, load_scenario, load_source
 from fl_tasks.contracts.data import Prepared, RowCounts, prepared_path, standardized_path
 from fl_tasks.contracts.errors import ConfigError, DataRejected, MissingInput
 from fl_tasks.contracts.jobs import ModelSpec
@@ -24,6 +25,7 @@ from fl_tasks.data.forecast_files import forecast_path, picture_path
 from fl_tasks.data.series import Series, write_series
 from fl_tasks.data.windows import Scale
 from fl_tasks.stages import champions, enrol, predict
+from fl_tasks.stages.model_state import model_spec
 from fl_tasks.stages.runner import run_stage
 
 pd = pytest.importorskip("pandas")
@@ -55,14 +57,12 @@ def spec_of(home: Path, stage: str = "predict", agency: str | None = AGENCY) -> 
 
 def small_model() -> ModelSpec:
     config = load_scenario(FEDERATION, SCENARIO)
-    return ModelSpec(
-        scenario=SCENARIO,
-        learning=config.learning.model_copy(update={"model": "mlp", "units": 4}),
-        input_shape=(config.data.input_steps, config.data.features),
-        output_shape=(config.data.target_steps,),
-        step_minutes=config.data.step_minutes,
-        calendar=config.data.calendar,
-    )
+    learning = config.learning.model_copy(update={"model": "mlp", "units": 4})
+    return model_spec(config).model_copy(update={"learning": learning})
+
+
+def windows(**changes) -> SeriesConfig:
+    return load_scenario(FEDERATION, SCENARIO).data.model_copy(update=changes)
 
 
 def weights_of(model: ModelSpec) -> dict[str, np.ndarray]:
@@ -92,6 +92,8 @@ def own_grid() -> Series:
 def enrolled(home: Path) -> None:
     for agency in AGENCIES:
         enrol.init_agency(Home(home), FEDERATION, SCENARIO, agency)
+        policy = Home(home).agency(agency) / "policy.yaml"
+        policy.write_text(policy.read_text().replace("gru: 64", "gru: 64\n      mlp: 4"))
     roster = enrol.init_coordinator(Home(home), FEDERATION, SCENARIO)
     for agency in AGENCIES:
         enrol.approve(Home(home), SCENARIO, agency, roster.sha256.hex())
@@ -120,7 +122,7 @@ def promote(home: Path, model: ModelSpec) -> ChampionBody:
 def prepared(**changes) -> Prepared:
     values = {"series": 8, "fit_windows": 900, "validation_windows": 0, "test_windows": 90, "unit": "mph"}
     values |= {"rows": RowCounts(rows_in=9, rows_out=9, quarantined=0, merged=0), "sha256": "a" * 64}
-    return Prepared(**{**values, "mean": 57.0, "std": 9.0, **changes})
+    return Prepared(**{**values, "mean": 57.0, "std": 9.0, "level": 57.0, "spread": 9.0, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,8 @@ def forecast_run(tmp_path_factory):
     before = {path for path in home.rglob("*") if path.is_file()}
     with (home / "output").open("w") as output:
         argv = [sys.executable, "-m", "fl_tasks", "run", "predict", "--spec", str(write_spec(spec))]
-        code = subprocess.run(argv, stdout=output, stderr=output, check=False, timeout=120).returncode
+        env = os.environ | {"HUILIU_HOME": str(home)}
+        code = subprocess.run(argv, stdout=output, stderr=output, check=False, timeout=120, env=env).returncode
     assert code == 0, (home / "output").read_text()
     made = {path for path in home.rglob("*") if path.is_file()} - before - {home / "output"}
     return home, spec, champion, made
@@ -155,7 +158,10 @@ def test_each_series_is_forecast_from_its_newest_window_in_the_agencys_unit(fore
         assert (rows.timestamp.to_numpy() == expected_times).all()
         times = grid.times[end - 12 : end]
         angle = 2 * np.pi * ((times - times.astype("datetime64[D]")) / np.timedelta64(1, "D"))
-        window = np.stack([(grid.values[end - 12 : end, index] - 57.0) / 9.0, np.sin(angle), np.cos(angle)], axis=1)
+        own = grid.values[:, index]
+        window = np.stack([(own[end - 12 : end] - 57.0) / 9.0, np.sin(angle), np.cos(angle)], axis=1)
+        levels = ((np.nanmean(own) - 57.0) / 9.0, np.nanstd(own) / 9.0)
+        window = np.concatenate([window, np.tile(levels, (12, 1))], axis=1)
         expected = np.clip(by_hand(weights, window) * 9.0 + 57.0, 0.0, 120.0)
         np.testing.assert_allclose(rows.forecast, expected, rtol=1e-5)
     assert set(table.unit) == {"mph"}
@@ -249,20 +255,21 @@ def test_a_forecast_needs_the_standardized_rows_of_its_run(tmp_path):
 
 
 def test_the_scale_is_the_one_that_the_champion_was_trained_with_at_this_agency():
-    assert predict.scale_for(own_grid(), prepared(), "mph") == Scale(57.0, 9.0)
-    metric = predict.scale_for(own_grid(), prepared(), "km/h")
+    assert predict.scale_for(own_grid(), prepared(), windows(), "mph") == Scale(57.0, 9.0)
+    metric = predict.scale_for(own_grid(), prepared(), windows(), "km/h")
     assert (metric.mean, metric.std) == pytest.approx((57.0 * 1.609344, 9.0 * 1.609344))
     with pytest.raises(ConfigError, match="do not convert"):
-        predict.scale_for(own_grid(), prepared(), "vehicles/h")
+        predict.scale_for(own_grid(), prepared(), windows(), "vehicles/h")
 
 
-def test_an_agency_that_was_not_in_that_run_scales_by_its_own_grid():
+def test_an_agency_that_was_not_in_that_run_scales_by_what_is_shared_or_by_its_own_grid():
     grid = own_grid()
-    scale = predict.scale_for(grid, None, "mph")
+    assert predict.scale_for(grid, None, windows(), "mph") == Scale(55.0, 20.0)
+    scale = predict.scale_for(grid, None, windows(scale=None), "mph")
     assert (scale.mean, scale.std) == pytest.approx((np.nanmean(grid.values), np.nanstd(grid.values)))
     for values in (np.full((30, 2), np.nan), np.full((30, 2), 4.0)):
         with pytest.raises(DataRejected, match="cannot be scaled"):
-            predict.scale_for(Series(START + np.arange(30) * STEP, ("a", "b"), values), None, "mph")
+            predict.scale_for(Series(START + np.arange(30) * STEP, ("a", "b"), values), None, windows(), "mph")
 
 
 @pytest.mark.parametrize("steps", [1, 11, 288])

@@ -1,0 +1,54 @@
+"""What every stage of an agency goes through before anything is done: approved code, then the agency's policy.
+
+A refusal is written into the agency's journal of the scenario, and names the step and the error's code.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from fl_tasks.contracts.errors import CodeNotApproved, FLError, PolicyRefused
+from fl_tasks.contracts.stage import StageSpec
+from fl_tasks.secagg.errors import JournalBroken, ProtocolError
+from fl_tasks.secagg.journal import open_journal
+from fl_tasks.stages.context import (
+    approved_roster_path,
+    folder_of,
+    journal_paths,
+    load_roster,
+    protocol_key_path,
+)
+from fl_tasks.stages.installed_code import check_code
+from fl_tasks.stages.policy import check_request
+
+_REFUSALS = (ProtocolError, PolicyRefused, CodeNotApproved)
+
+
+def admit(spec: StageSpec) -> None:
+    """Let an agency's stage begin, or refuse it.
+
+    Raises:
+        CodeNotApproved: If the installation is not the one that the agency's operator approved.
+        PolicyRefused: If the run wants more than the agency's policy.yaml admits.
+        ConfigError: If there is no policy, or a YAML is wrong.
+    """
+    check_code(spec.places, spec.federation, str(spec.agency))
+    folder = folder_of(spec)
+    approved = approved_roster_path(folder, spec.scenario).exists()
+    check_request(spec, load_roster(folder, spec.scenario) if approved else None)
+
+
+def journal_refusal(spec: StageSpec, error: FLError) -> None:
+    """Write a refusal into the agency's journal, unless it stands there already.
+
+    What is retried (a journal that is busy) is no refusal. A folder without keys is no agency's; a journal that is
+    broken takes no entry, which the refusal of its sessions tells.
+    """
+    if error.journaled or error.retryable or not isinstance(error, _REFUSALS):
+        return
+    folder = folder_of(spec)
+    if not protocol_key_path(folder).exists():
+        return
+    with suppress(JournalBroken), open_journal(*journal_paths(folder, spec.scenario)) as journal:
+        journal.append("refused", "", run_id=spec.run_id, step=spec.label, code=error.code)
+    error.journaled = True
