@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from fl_tasks.contracts.base import Contract, Name, PublicKey, RunId, Sha256, Signature, canonical_json
 from fl_tasks.contracts.config import SecAggConfig
@@ -69,7 +68,7 @@ class CohortBody(Contract):
     session: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     run_id: RunId
     scenario: Name
-    data_interval: tuple[dt.datetime, dt.datetime]
+    data_interval: tuple[AwareDatetime, AwareDatetime]
     agencies: tuple[Name, ...] = Field(min_length=1)
     excluded: dict[Name, str] = Field(default_factory=dict, description="Roster agencies left out, and why.")
     roster_sha256: Sha256
@@ -80,7 +79,7 @@ class CohortBody(Contract):
     champion_sha256: Sha256 | None = Field(
         default=None, description="Champion as of the interval's end, which the agencies score beside the new model."
     )
-    not_after: dt.datetime = Field(description="Keys of this session are deleted after this time.")
+    not_after: AwareDatetime = Field(description="Keys of this session are deleted after this time.")
 
 
 class CheckBody(Contract):

@@ -10,6 +10,8 @@ from pathlib import Path
 from fl_tasks.contracts.base import fsync_folder, make_private_folder
 from fl_tasks.contracts.errors import FLError, MissingInput
 
+# A model of hundreds of millions of parameters; messages of the set-up and acks are kilobytes.
+MOST_BYTES = 2**31
 _PART = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 
 
@@ -53,17 +55,21 @@ class FolderExchange:
             Path(temporary).unlink(missing_ok=True)
         fsync_folder(path.parent)
 
-    def get(self, name: str) -> bytes:
-        """Read a name; raises MissingInput, since it may still come."""
+    def get(self, name: str, most: int = MOST_BYTES) -> bytes:
+        """Read a name; raises MissingInput, since it may still come.
+
+        Of a file that is longer than `most` bytes it gives one byte more than that: enough for whoever reads the
+        message to refuse it, and no memory is spent on what anyone may have left there.
+        """
         try:
-            return self._path(name).read_bytes()
+            with self._path(name).open("rb") as file:
+                return file.read(min(os.fstat(file.fileno()).st_size, most + 1))
         except FileNotFoundError as error:
             raise MissingInput(f"{name} is not in the exchange (yet): an earlier step did not leave it") from error
 
-    def find(self, name: str) -> bytes | None:
-        """Read a name, or give None if it is not there."""
-        path = self._path(name)
-        return path.read_bytes() if path.exists() else None
+    def find(self, name: str, most: int = MOST_BYTES) -> bytes | None:
+        """Read a name as get does, or give None if it is not there."""
+        return self.get(name, most) if self._path(name).exists() else None
 
     def names(self, folder: str = "") -> list[str]:
         """List all names below a folder, sorted; a file whose name no party could have used is passed over."""

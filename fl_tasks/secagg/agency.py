@@ -157,7 +157,7 @@ def make_shares(
             continue
         nonce = secrets.token_bytes(NONCE_BYTES)
         peer = keys[holder]
-        kem_secret, kem_ciphertext = encapsulate(peer.kem_key) if isinstance(peer, HybridKeys) else (b"", b"")
+        kem_secret, kem_ciphertext = encapsulate(peer) if isinstance(peer, HybridKeys) else (b"", b"")
         key, aad = _share_key(party, encryption_key, peer, h1, party.me, holder, kem_secret)
         ciphertext = ChaCha20Poly1305(key).encrypt(nonce, encode_held(dealt[holder]), aad)
         message = Shares(party.setting.session, h1, party.me, holder, nonce, ciphertext)
@@ -180,7 +180,7 @@ def open_shares(
     files: Mapping[int, bytes],
     encryption_key: bytes,
     share_files: Mapping[int, bytes],
-    rounds: Sequence[RoundSecret] = (),
+    rounds: Sequence[RoundSecret],
 ) -> tuple[bytes, dict[int, list[HeldShares]], dict[int, ProtocolError]]:
     """S3: open what the peers dealt, and say whose shares are held.
 
@@ -211,22 +211,18 @@ def open_shares(
     opened = tuple((dealer, file_hash(share_files[dealer])) for dealer in sorted(held))
     message = Ready(party.setting.session, h1, party.me, opened)
     if party.setting.hybrid:
-        message = HybridReady(**vars(message), sealed=_sealed(party, held, rounds))
+        message = HybridReady(**vars(message), rounds=len(rounds), sealed=_sealed(party, held, rounds))
     return message.encode(party.signing), held, refused
 
 
-def _sealed(
-    party: Party, held: Mapping[int, list[HeldShares]], rounds: Sequence[RoundSecret]
-) -> tuple[tuple[bytes, ...], ...]:
+def _sealed(party: Party, held: Mapping[int, list[HeldShares]], rounds: Sequence[RoundSecret]) -> bytes:
     """Put away every contribution under this agency's own secrets, for the case that it is lost."""
     session, me = party.setting.session, party.me
-    return tuple(
-        tuple(
-            seal(secret.k, session, round_, dealer, me, shares.contribution)
-            for round_, (secret, shares) in enumerate(zip(rounds, held[dealer], strict=True), start=1)
-        )
+    return b"".join(
+        seal(secret.k, session, round_, dealer, me, shares.contribution)
         for dealer in sorted(held)
         if dealer < me
+        for round_, (secret, shares) in enumerate(zip(rounds, held[dealer], strict=True), start=1)
     )
 
 
@@ -262,7 +258,7 @@ def unseal(key: bytes, message: Shares, aad: bytes) -> bytes:
 
 
 def _share_key(
-    party: Party, encryption_key: bytes, peer: Keys, h1: bytes, dealer: int, holder: int, kem_secret: bytes = b""
+    party: Party, encryption_key: bytes, peer: Keys, h1: bytes, dealer: int, holder: int, kem_secret: bytes
 ) -> tuple[bytes, bytes]:
     """The key of one direction of one pair, and its associated data; every key encrypts one message."""
     shared = agree(X25519PrivateKey.from_private_bytes(encryption_key[:POINT_BYTES]), peer.encryption_key)
@@ -288,7 +284,7 @@ def mask_update(
     header: Header,
     update: Ring,
     secret: RoundSecret,
-    held: Mapping[int, HeldShares] | None = None,
+    held: Mapping[int, HeldShares],
 ) -> bytes:
     """Step 1: hide an update behind this round's keystreams of everyone in A.
 
@@ -298,14 +294,14 @@ def mask_update(
         header: Of this round and model.
         update: Shape (d + slots,), from encode_update; it is overwritten, so that no copy has to be made.
         secret: This round's secrets; used for this update only.
-        held: dealer -> what it gave for this round; a hybrid roster needs the smaller ids' contributions.
+        held: dealer -> what it gave for this round; a hybrid roster takes the smaller ids' contributions from it.
 
     Returns:
         The message.
     """
     publics = {peer: closed.keys[peer].round_keys[header.round - 1] for peer in closed.ids}
-    added = {}
-    if party.setting.hybrid and held is not None:
+    added = None
+    if party.setting.hybrid:
         added = {
             peer: held[peer].contribution if peer < party.me else _given(party, secret, header.round, peer)
             for peer in closed.ids

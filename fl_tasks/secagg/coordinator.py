@@ -43,10 +43,15 @@ def make_list(
             valid[member] = keys
         except ProtocolError as error:
             refused[member] = error
-    for member in sorted(sharing_a_key(valid)):
-        # Which of them copied the other's cannot be told.
-        refused[member] = DuplicateKey(f"id {member} has a public key in common with another agency")
-    entries = [(member, file_hash(files[member])) for member in valid if member not in refused]
+    while shared := sharing_a_key(valid):
+        # Who has keys of many goes first, or one agency could take all those away whose keys it copied. Of two that
+        # share with each other alone, which of them copied cannot be told.
+        most = max(len(others) for others in shared.values())
+        worst = max(member for member, others in shared.items() if len(others) == most)
+        for member in (worst, *shared[worst]) if most == 1 else (worst,):
+            refused[member] = DuplicateKey(f"id {member} has a public key in common with another agency")
+            del valid[member]
+    entries = [(member, file_hash(files[member])) for member in valid]
     setting.enough(tuple(member for member, _ in entries), "keys")
     return KeyList(setting.session, tuple(entries)).encode(signing), refused
 
@@ -264,7 +269,7 @@ def _contribution(closed: ClosedSet, round_: int, owner: int, secret: bytes, sur
         return b""
     if owner < survivor:
         return contribution(secret, session, round_, owner, survivor)
-    return seal(secret, session, round_, survivor, owner, closed.sealed[owner][survivor][round_ - 1])
+    return seal(secret, session, round_, survivor, owner, closed.sealed[owner].sealed_part(survivor, round_))
 
 
 def _suspects(closed: ClosedSet, manifest: Manifest, shares: Mapping[int, tuple[int, ...]], owner: int) -> str:

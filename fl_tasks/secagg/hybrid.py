@@ -33,6 +33,7 @@ KEM_SEED_BYTES = 64
 KEM_KEY_BYTES = 1184
 KEM_CIPHERTEXT_BYTES = 1088
 CONTRIBUTION_BYTES = 32
+_HEAD = SESSION_BYTES + HASH_BYTES + 2  # of Ready, before its entries
 
 
 @dataclass(frozen=True)
@@ -77,38 +78,36 @@ class HybridShares(Shares):
 class HybridReady(Ready):
     """S3 of a hybrid roster: with the contributions of every opened smaller id, sealed, one a round.
 
-    `sealed` is in the order of the smaller ids, each with R_max parts of 32 bytes.
+    `sealed` is in the order of the smaller ids, each with `rounds` parts of 32 bytes. It is kept as it came: at 200
+    agencies it is millions of parts, and only the coordinator needs a few of them.
     """
 
     LABEL, TYPE = "hybrid-ready", 15
-    sealed: tuple[tuple[bytes, ...], ...]
+    rounds: int
+    sealed: bytes
 
     def fields(self) -> bytes:
         """Session, H1, id, number of entries, the entries of Ready, rounds, then the sealed contributions."""
         plain = super().fields()
-        head = SESSION_BYTES + HASH_BYTES + 2
-        rounds = len(self.sealed[0]) if self.sealed else 0
-        parts = b"".join(part for parts in self.sealed for part in parts)
-        return plain[:head] + u16(len(self.opened)) + plain[head:] + u16(rounds) + parts
+        return plain[:_HEAD] + u16(len(self.opened)) + plain[_HEAD:] + u16(self.rounds) + self.sealed
 
     @classmethod
     def parse(cls, reader: Reader, most: int) -> Self:
         """At most one entry an agency; as many sealed parts as smaller ids were opened, times the rounds."""
-        head = reader.take(SESSION_BYTES + HASH_BYTES + 2)
+        head = reader.take(_HEAD)
         count = reader.number(2)
         if count > most:
             raise MalformedMessage(f"message {cls.LABEL}: {count} entries, at most {most} are possible")
-        entries = Reader(head + reader.take((2 + HASH_BYTES) * count), cls.LABEL)
-        plain = Ready.parse(entries, most)
+        plain = Ready.parse(Reader(head + reader.take((2 + HASH_BYTES) * count), cls.LABEL), most)
         rounds = reader.number(2)
         smaller = sum(dealer < plain.sender for dealer, _ in plain.opened)
-        parts = [tuple(reader.take(CONTRIBUTION_BYTES) for _ in range(rounds)) for _ in range(smaller)]
-        return cls(**vars(plain), sealed=tuple(parts))
+        return cls(**vars(plain), rounds=rounds, sealed=reader.take(CONTRIBUTION_BYTES * rounds * smaller))
 
-    def contributions(self) -> dict[int, tuple[bytes, ...]]:
-        """Return dealer -> its sealed contributions, one a round, of the smaller ids."""
-        smaller = [dealer for dealer, _ in self.opened if dealer < self.sender]
-        return dict(zip(smaller, self.sealed, strict=True))
+    def sealed_part(self, dealer: int, round_: int) -> bytes:
+        """Return the sealed contribution of a smaller id for one round, from 1."""
+        smaller = [other for other, _ in self.opened if other < self.sender]
+        at = CONTRIBUTION_BYTES * (smaller.index(dealer) * self.rounds + round_ - 1)
+        return self.sealed[at : at + CONTRIBUTION_BYTES]
 
 
 def new_kem_seed() -> bytes:
@@ -116,22 +115,25 @@ def new_kem_seed() -> bytes:
     return MLKEM768PrivateKey.generate().private_bytes_raw()
 
 
+def check_kem_key(keys: HybridKeys) -> None:
+    """Check that an agency's ML-KEM key is one; raises BadKey."""
+    try:
+        MLKEM768PublicKey.from_public_bytes(keys.kem_key)
+    except ValueError as error:
+        raise BadKey(f"message keys of id {keys.sender}: its ML-KEM key is no key") from error
+
+
 def kem_public_key(seed: bytes) -> bytes:
     """Return the public key of a seed, 1184 bytes."""
     return MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
 
 
-def encapsulate(public: bytes) -> tuple[bytes, bytes]:
-    """Return a fresh shared secret, 32 bytes, and the ciphertext that gives it to the key's owner, 1088 bytes.
+def encapsulate(keys: HybridKeys) -> tuple[bytes, bytes]:
+    """Return a fresh shared secret, 32 bytes, and the ciphertext that gives it to the keys' owner, 1088 bytes.
 
-    Raises:
-        BadKey: If the public key is none.
+    The key was checked when its message was read (check_kem_key).
     """
-    try:
-        secret, ciphertext = MLKEM768PublicKey.from_public_bytes(public).encapsulate()
-    except ValueError as error:
-        raise BadKey("a peer's ML-KEM key is no key: the session's keys were tampered with") from error
-    return secret, ciphertext
+    return MLKEM768PublicKey.from_public_bytes(keys.kem_key).encapsulate()
 
 
 def decapsulate(seed: bytes, ciphertext: bytes) -> bytes:

@@ -83,18 +83,18 @@ def mask_keys(
         publics: id -> public key of this round, of everyone in A; its own is passed over.
         header: Of this round and model.
         me: Its id.
-        contributions: peer -> what the smaller id of the two adds to the key, in a hybrid roster.
+        contributions: peer -> what the smaller id of the two adds to the key, in a hybrid roster; None in another.
 
     Raises:
         BadKey: If a peer's key is of low order.
     """
-    added = contributions or {}
     add = [self_key(b, header, me)]
     subtract: list[bytes] = []
     for peer, public in publics.items():
         if peer != me:
             # Of a pair the smaller id adds, the larger subtracts: in the sum they cancel.
-            key = pair_key(private, public, header, me, peer, added.get(peer, b""))
+            added = b"" if contributions is None else contributions[peer]
+            key = pair_key(private, public, header, me, peer, added)
             (add if me < peer else subtract).append(key)
     return add, subtract
 

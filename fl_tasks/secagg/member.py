@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fl_tasks.contracts.errors import ConfigError, FLError
 from fl_tasks.secagg import names
@@ -53,6 +53,8 @@ from fl_tasks.secagg.session import ClosedSet, check_close, list_hash, manifest_
 from fl_tasks.secagg.vault import Vault
 
 Outbox = dict[str, bytes]
+# Of a session, from its begin at an agency: what a monthly run may take at most.
+MOST_DAYS = 31
 
 
 class Member:
@@ -81,6 +83,8 @@ class Member:
     def begin(self, run_id: str, not_after: datetime) -> None:
         """Open the session in the journal; a session is only ever opened for one run and one roster.
 
+        Its secrets are kept until not_after, and MOST_DAYS from now at most, whatever the coordinator asks.
+
         Raises:
             UnsafeThreshold: If the roster admits sums that could be one agency's, whoever approved it.
         """
@@ -91,8 +95,9 @@ class Member:
             raise UnsafeThreshold(str(error)) from error
         known = self._journal.find("session", self._session)
         if not known:
-            facts = {"run_id": run_id, "not_after": not_after.isoformat(), "roster": roster.sha256.hex()}
-            self._vault.keep_until(not_after)
+            end = min(not_after, datetime.now(UTC) + timedelta(days=MOST_DAYS))
+            facts = {"run_id": run_id, "not_after": end.isoformat(), "roster": roster.sha256.hex()}
+            self._vault.keep_until(end)
             self._journal.append("session", self._session, **facts)
         elif known[0].facts["run_id"] != run_id:
             raise WrongSession(f"session {self._session} belongs to run {known[0].facts['run_id']}")
@@ -174,6 +179,9 @@ class Member:
             if not opened.covers >= set(closed.ids):
                 raise SharesWithheld("the close counts on share files that this agency did not open")
         self._once("close", closed.h2, CloseConflict("another close was accepted in this session"))
+        if self.party.me not in closed.ids:
+            for round_ in range(1, setting.roster.r_max + 1):
+                self._vault.forget_round(round_)  # no round of this session will ask for it
         return closed
 
     def upload(self, closed: ClosedSet, round_: int, model_data: bytes, make_update: Callable[[bytes], Ring]) -> Outbox:
@@ -194,7 +202,7 @@ class Member:
             self._still_open(round_)
             self._not_decided(round_)
             secret = self._vault.round_secret(round_)
-            held = self._vault.held(round_) if self.party.setting.hybrid else None
+            held = self._vault.held(round_)
             header = closed.header(round_, model)
             masked = mask_update(self.party, closed, header, make_update(model), secret, held)
             return {names.upload(round_, self._name): masked}
@@ -310,8 +318,7 @@ class Member:
             self._journal.append("left_out", self._session, round=round_)
             return
         stored = self._vault.message(names.upload(round_, self._name))
-        head = len(Upload(manifest.header, 0, bytes(64), b"").encode())
-        if hashlib.sha256(stored[head:]).digest() != listed:
+        if hashlib.sha256(memoryview(stored)[Upload.HEAD_BYTES :]).digest() != listed:
             raise UploadAltered(f"round {round_}: the manifest holds another upload of this agency than it sent")
 
     def _fix_survivors(self, manifest: Manifest) -> None:

@@ -19,7 +19,7 @@ from fl_tasks.secagg.errors import (
     UnknownMember,
     WrongSession,
 )
-from fl_tasks.secagg.hybrid import HybridKeys, HybridReady
+from fl_tasks.secagg.hybrid import HybridKeys, HybridReady, check_kem_key
 from fl_tasks.secagg.messages import (
     Ack,
     Close,
@@ -97,6 +97,8 @@ class Setting:
         self.same_session(keys.session, Keys.LABEL)
         self.same_roster(keys.roster, f"message keys of id {keys.sender}")
         check_points(keys)
+        if isinstance(keys, HybridKeys):
+            check_kem_key(keys)
         return keys
 
     def same_roster(self, sha256: bytes, what: str) -> None:
@@ -138,7 +140,7 @@ class Setting:
         self.same_session(ready.session, Ready.LABEL)
         if ready.h1 != h1:
             raise WrongSession(f"message ready of id {ready.sender}: made under another list of keys")
-        if isinstance(ready, HybridReady) and any(len(parts) != self.roster.r_max for parts in ready.sealed):
+        if isinstance(ready, HybridReady) and ready.rounds != self.roster.r_max:
             raise MalformedMessage(f"message ready of id {ready.sender}: not one sealed part a round")
         return ready
 
@@ -151,8 +153,8 @@ class ClosedSet:
     h2: bytes
     ids: tuple[int, ...]
     keys: Mapping[int, Keys]
-    sealed: Mapping[int, Mapping[int, tuple[bytes, ...]]] = field(default_factory=dict)
-    """Of a hybrid roster: owner -> smaller id -> its contribution a round, sealed under the owner's secret."""
+    sealed: Mapping[int, HybridReady] = field(default_factory=dict)
+    """Of a hybrid roster: owner -> its S3, which holds the smaller ids' contributions, sealed under its secrets."""
 
     def header(self, round_: int, model: bytes) -> Header:
         """The header of one round's messages."""
@@ -205,13 +207,18 @@ def check_points(keys: Keys) -> None:
         raise DuplicateKey(f"message keys of id {keys.sender}: one public key stands for two rounds")
 
 
-def sharing_a_key(keys: Mapping[int, Keys]) -> frozenset[int]:
-    """Return the ids that have a public key in common with another: a copy, or a cloned machine."""
-    owners: dict[bytes, list[int]] = {}
+def sharing_a_key(keys: Mapping[int, Keys]) -> dict[int, frozenset[int]]:
+    """Return whoever has a public key in common with others (a copy, or a cloned machine), each with those others."""
+    owners: dict[bytes, set[int]] = {}
     for member, own in keys.items():
         for point in (own.encryption_key, *own.round_keys):
-            owners.setdefault(point, []).append(member)
-    return frozenset(member for members in owners.values() if len(set(members)) > 1 for member in members)
+            owners.setdefault(point, set()).add(member)
+    shared: dict[int, frozenset[int]] = {}
+    for members in owners.values():
+        if len(members) > 1:
+            for member in members:
+                shared[member] = shared.get(member, frozenset()) | (members - {member})
+    return shared
 
 
 def manifest_hash(data: bytes) -> bytes:
@@ -257,7 +264,7 @@ def check_close(
     if close.h1 != h1:
         raise WrongSession("message close: made under another list of keys")
     setting.enough(close.ids, "close")
-    sealed = {}
+    sealed: dict[int, HybridReady] = {}
     for member, keys_sha, ready_sha in close.members:
         if member not in keys or file_hash(files[member]) != keys_sha:
             raise SharesWithheld(f"the close names other keys of id {member} than the list")
@@ -267,6 +274,6 @@ def check_close(
         if ready.sender != member or not ready.covers >= set(close.ids):
             raise SharesWithheld(f"id {member} did not open the shares of everyone in the closed set")
         if isinstance(ready, HybridReady):
-            sealed[member] = ready.contributions()
-    h2 = digest("H2", setting.roster.sha256, close_data)
+            sealed[member] = ready
+    h2 = digest("H2", setting.roster_sha256, close_data)
     return ClosedSet(setting, h2, close.ids, {member: keys[member] for member in close.ids}, sealed)

@@ -22,6 +22,13 @@ from fl_tasks.secagg.wire import u16
 _NOT_AFTER = "not_after"
 
 
+def forget_expired(sessions: Path, now: datetime) -> None:
+    """Delete every session in a scenario's folder whose end is past."""
+    for path in sorted(sessions.glob(f"*/{_NOT_AFTER}")):
+        if _is_past(path, now):
+            Vault(path.parent).forget_all()
+
+
 def _is_past(path: Path, now: datetime) -> bool:
     try:
         return now > datetime.fromisoformat(path.read_text())
@@ -49,6 +56,10 @@ class Vault:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def forget_expired(self, now: datetime) -> None:
+        """Delete this session and all others beside it whose end is past."""
+        forget_expired(self._folder.parent, now)
 
     def keep_until(self, not_after: datetime) -> None:
         """Note the session's end in the folder itself, so that it ends whatever becomes of the journal."""
@@ -116,12 +127,6 @@ class Vault:
             if path.is_file() and path.name != _NOT_AFTER:
                 self._delete(path.relative_to(self._folder).as_posix())
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def forget_expired(self, now: datetime) -> None:
-        """Delete this session and all others beside it whose end is past."""
-        for path in sorted(self._folder.parent.glob(f"*/{_NOT_AFTER}")):
-            if _is_past(path, now):
-                Vault(path.parent).forget_all()
 
     def put_message(self, name: str, data: bytes) -> None:
         """Store a message, sent or received, under its exchange name."""

@@ -5,18 +5,21 @@ A refusal is written into the agency's journal of the scenario, and names the st
 
 from __future__ import annotations
 
+import datetime as dt
 from contextlib import suppress
 
 from fl_tasks.contracts.errors import CodeNotApproved, FLError, PolicyRefused
 from fl_tasks.contracts.stage import StageSpec
-from fl_tasks.secagg.errors import JournalBroken, ProtocolError
+from fl_tasks.secagg.errors import JournalBroken, JournalBusy, ProtocolError
 from fl_tasks.secagg.journal import open_journal
+from fl_tasks.secagg.vault import forget_expired
 from fl_tasks.stages.context import (
     approved_roster_path,
     folder_of,
     journal_paths,
     load_roster,
     protocol_key_path,
+    sessions_folder,
 )
 from fl_tasks.stages.installed_code import check_code
 from fl_tasks.stages.policy import check_request
@@ -32,6 +35,9 @@ def admit(spec: StageSpec) -> None:
         PolicyRefused: If the run wants more than the agency's policy.yaml admits.
         ConfigError: If there is no policy, or a YAML is wrong.
     """
+    # First, and at every stage of every scenario: secrets past their end go even where nothing else is admitted.
+    for sessions in sorted(sessions_folder(folder_of(spec)).glob("*")):
+        forget_expired(sessions, dt.datetime.now(dt.UTC))
     check_code(spec.places, spec.federation, str(spec.agency))
     folder = folder_of(spec)
     approved = approved_roster_path(folder, spec.scenario).exists()
@@ -42,13 +48,14 @@ def journal_refusal(spec: StageSpec, error: FLError) -> None:
     """Write a refusal into the agency's journal, unless it stands there already.
 
     What is retried (a journal that is busy) is no refusal. A folder without keys is no agency's; a journal that is
-    broken takes no entry, which the refusal of its sessions tells.
+    broken takes no entry, which the refusal of its sessions tells, nor one that another process holds.
     """
     if error.journaled or error.retryable or not isinstance(error, _REFUSALS):
         return
     folder = folder_of(spec)
     if not protocol_key_path(folder).exists():
         return
-    with suppress(JournalBroken), open_journal(*journal_paths(folder, spec.scenario)) as journal:
+    # A busy journal must not put its own, retryable error in the place of the refusal.
+    with suppress(JournalBroken, JournalBusy), open_journal(*journal_paths(folder, spec.scenario)) as journal:
         journal.append("refused", "", run_id=spec.run_id, step=spec.label, code=error.code)
     error.journaled = True

@@ -31,6 +31,9 @@ from fl_tasks.secagg.session import ClosedSet, Setting, check_close
 from fl_tasks.secagg.vault import Vault
 from fl_tasks.stages.policy import open_gate
 
+# Of every message but models and uploads: over ten times the longest at 200 agencies and 50 rounds.
+MOST_MESSAGE_BYTES = 16 * 2**20
+
 
 class StageSkipped(Exception):
     """This stage has nothing to do in this run, for a good reason; not an error."""
@@ -56,9 +59,14 @@ def approved_roster_path(folder: Path, scenario: str) -> Path:
     return folder / "approved" / f"{scenario}.json"
 
 
+def sessions_folder(folder: Path) -> Path:
+    """Where an agency keeps journal, secrets and messages of its sessions, a folder a scenario."""
+    return folder / "secagg"
+
+
 def journal_paths(folder: Path, scenario: str) -> tuple[Path, Path]:
     """An agency's journal of a scenario, and the second copy of its head, which no backup may cover."""
-    return folder / "secagg" / scenario / "journal.jsonl", folder / "head" / f"{scenario}.json"
+    return sessions_folder(folder) / scenario / "journal.jsonl", folder / "head" / f"{scenario}.json"
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
@@ -104,15 +112,19 @@ def exchange_refs(*found: str) -> tuple[DatasetRef, ...]:
 
 
 def by_id(exchange: FolderExchange, roster: Roster, folder: str) -> dict[int, bytes]:
-    """Read one message a roster agency from a folder of the exchange, of those that are there."""
-    found = ((i, exchange.find(f"{folder}/{agency}")) for i, agency in enumerate(roster.names))
+    """Read one message a roster agency from a folder of the exchange, of those that are there.
+
+    Not for uploads: nothing else is longer than MOST_MESSAGE_BYTES, and what is gets refused as cut short.
+    """
+    found = ((i, exchange.find(f"{folder}/{agency}", MOST_MESSAGE_BYTES)) for i, agency in enumerate(roster.names))
     return {i: data for i, data in found if data is not None}
 
 
 def listed_keys(exchange: FolderExchange, setting: Setting, list_data: bytes) -> dict[int, bytes]:
     """Read the S1 of everyone on the coordinator's list."""
     listed = setting.read_list(list_data).entries
-    return {member: exchange.get(names.keys(setting.roster.names[member])) for member, _ in listed}
+    found = ((member, names.keys(setting.roster.names[member])) for member, _ in listed)
+    return {member: exchange.get(name, MOST_MESSAGE_BYTES) for member, name in found}
 
 
 def folder_of(spec: StageSpec) -> Path:
@@ -235,7 +247,8 @@ def open_member(spec: StageSpec) -> Iterator[tuple[Desk, Member]]:
                 if opening:
                     member.begin(spec.run_id, desk.cohort.not_after)
                 folder = f"head/{spec.agency}"
-                member.resume([desk.exchange.get(name) for name in desk.exchange.names(folder)])
+                heads = desk.exchange.names(folder)
+                member.resume([desk.exchange.get(name, MOST_MESSAGE_BYTES) for name in heads])
                 yield desk, member
         except RoundBurnt as burnt:
             raise StageSkipped(str(burnt)) from burnt

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_tasks.contracts.base import write_atomic
 from fl_tasks.contracts.data import FIGURE_LEAST, Prepared, fit_examples, held_back_examples, prepared_path
 from fl_tasks.contracts.errors import DataRejected, MissingInput
 from fl_tasks.contracts.jobs import LocalOnly, PredictJob
@@ -110,9 +109,18 @@ def _final_model(desk: Desk) -> tuple[Tensors, str]:
     return weights, sha256
 
 
+def _initial_model(desk: Desk) -> Tensors:
+    """Fetch the model that round 1 started from, and hold it against the signed cohort."""
+    name = names.weights(1)
+    weights = tensors_from_bytes(desk.exchange.get(name), source=name)
+    if tensors_sha256(weights).hex() != desk.cohort.model_sha256:
+        raise ModelMismatch(f"{name} is not the model of the signed cohort; it was altered")
+    return weights
+
+
 def _last_verdict(desk: Desk) -> int:
     """The last round that has a manifest: rounds end with an aggregated one."""
-    return max(r for r in range(1, desk.roster.r_max + 1) if desk.exchange.find(names.manifest(r)) is not None)
+    return max((r for r in range(1, desk.roster.r_max + 1) if desk.exchange.find(names.manifest(r))), default=0)
 
 
 def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
@@ -125,7 +133,7 @@ def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
     for name, model in models.items():
         open_gate(spec).check_model(model_spec(config), sum(array.size for array in model.values()))
         save_tensors(work / f"{name}.npz", model)
-    write_atomic(work / "initial.npz", desk.exchange.get(names.weights(1)))
+    save_tensors(work / "initial.npz", _initial_model(desk))
     rounds = sum(desk.exchange.find(names.manifest(r)) is not None for r in range(1, desk.roster.r_max + 1))
     job = PredictJob(
         model=model_spec(config),

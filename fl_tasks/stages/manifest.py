@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from fl_tasks.contracts.base import locked
 from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.secagg import names
 from fl_tasks.secagg.coordinator import make_manifest
 from fl_tasks.secagg.parameters import SLOTS
 from fl_tasks.stages.arrived import Arrived
-from fl_tasks.stages.context import exchange_refs, open_desk, refusal_text
+from fl_tasks.stages.context import Desk, exchange_refs, open_desk, refusal_text
 
 
 def run(spec: StageSpec) -> StageResult:
     """Sign manifest or burnt; written once, never both. Burning is a decision, not a failure."""
     desk = open_desk(spec)
+    # A retry beside a first try that still lives could count other uploads, and come to the other verdict.
+    with locked(spec.folder / "manifest.lock"):
+        return _decide(desk)
+
+
+def _decide(desk: Desk) -> StageResult:
     closed = desk.closed()
     round_ = desk.round
     verdicts = {name: desk.exchange.find(name) for name in (names.manifest(round_), names.burnt(round_))}

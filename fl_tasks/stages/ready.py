@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.secagg import names
-from fl_tasks.stages.context import exchange_refs, listed_keys, open_member
+from fl_tasks.stages.context import MOST_MESSAGE_BYTES, exchange_refs, listed_keys, open_member
 
 
 def run(spec: StageSpec) -> StageResult:
@@ -12,12 +12,10 @@ def run(spec: StageSpec) -> StageResult:
     with open_member(spec) as (desk, member):
         list_data = desk.exchange.get(names.LIST)
         files = listed_keys(desk.exchange, desk.setting, list_data)
-        dealt = {
-            dealer: data
-            for dealer in files
-            if (data := desk.exchange.find(names.shares(desk.roster.names[dealer], str(spec.agency)))) is not None
-        }
+        own = {dealer: names.shares(desk.roster.names[dealer], str(spec.agency)) for dealer in files}
+        found = {dealer: desk.exchange.find(name, MOST_MESSAGE_BYTES) for dealer, name in own.items()}
+        dealt = {dealer: data for dealer, data in found.items() if data is not None}
         outbox = member.ready(list_data, files, dealt)
         desk.send(outbox)
-    inputs = (names.shares(desk.roster.names[dealer], str(spec.agency)) for dealer in dealt)
-    return StageResult(stage="ready", status="done", inputs=exchange_refs(*inputs), outputs=exchange_refs(*outbox))
+    inputs = exchange_refs(*(own[dealer] for dealer in dealt))
+    return StageResult(stage="ready", status="done", inputs=inputs, outputs=exchange_refs(*outbox))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 
-from fl_tasks.contracts.base import sha256_hex, write_atomic
+from fl_tasks.contracts.base import sha256_hex
 from fl_tasks.contracts.data import Prepared, fit_examples, prepared_path, validation_examples
 from fl_tasks.contracts.errors import LearningFailed, MissingInput
 from fl_tasks.contracts.jobs import TrainJob
 from fl_tasks.contracts.stage import StageResult, StageSpec
-from fl_tasks.contracts.tensors import flatten, load_tensors, tensors_from_bytes, tensors_sha256
+from fl_tasks.contracts.tensors import flatten, load_tensors, save_tensors, tensors_from_bytes, tensors_sha256
 from fl_tasks.secagg import names
 from fl_tasks.secagg.errors import ModelMismatch, WeightTooLarge
 from fl_tasks.secagg.masking import Ring
@@ -31,6 +31,9 @@ def run(spec: StageSpec) -> StageResult:
         LearningFailed: If training gave nothing usable.
     """
     with open_member(spec) as (desk, member):
+        # A try that was killed may have left its round's delta behind; with the journal locked none is at work.
+        for left in spec.folder.glob("jobs/train-*/delta.npz"):
+            left.unlink()
         closed = accept_close(desk, member)
         round_ = desk.round
         started = time.monotonic()
@@ -69,7 +72,8 @@ def _make_update(desk: Desk, model: bytes) -> Ring:
     early_stop = desk.config.rounds.early_stop is not None
     work = spec.folder / "jobs" / f"train-{round_}"
     weights_path, delta_path = work / "weights.npz", work / "delta.npz"
-    write_atomic(weights_path, desk.exchange.get(name))
+    # What was checked, not a second read: the exchange is not trusted to answer twice alike.
+    save_tensors(weights_path, weights)
     order = training_seed(spec, "order", round_.to_bytes(4, "big"), model)
     job = TrainJob(
         model=model_spec(desk.config),

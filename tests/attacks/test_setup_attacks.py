@@ -78,7 +78,12 @@ def test_attack_04_flipped_share_shown(fresh, monkeypatch):
     share_files = fresh.share_files(0) | {COLLUDER: _flipped(fresh, COLLUDER, 0, resign=True)}
     with fresh.member(0) as one:
         honest = open_shares(
-            one.party, fresh.store[names.LIST], fresh.key_files(), fresh.vault(0).encryption_key, fresh.share_files(0)
+            one.party,
+            fresh.store[names.LIST],
+            fresh.key_files(),
+            fresh.vault(0).encryption_key,
+            fresh.share_files(0),
+            (),
         )[1]
     monkeypatch.setattr(agency, "unseal", _unchecked_unseal)
     with fresh.member(0) as one:
@@ -127,8 +132,8 @@ def test_attack_04_flipped_or_swapped_share_refused(fresh, memory, how, error):
 def test_attack_10_two_agencies_with_one_key_shown(fresh, monkeypatch):
     """Agency 1 is lost and its key revealed: it takes the masks off agency 0, whose key is the same."""
     clone_a_key(monkeypatch, fresh, (0, 1), (1, 1))
-    monkeypatch.setattr(session, "sharing_a_key", lambda _: frozenset())
-    monkeypatch.setattr(coordinator, "sharing_a_key", lambda _: frozenset())
+    monkeypatch.setattr(session, "sharing_a_key", lambda _: {})
+    monkeypatch.setattr(coordinator, "sharing_a_key", lambda _: {})
     fresh.set_up()
     fresh.train_all(who=(0, 2, 3))
     fresh.manifest(1, LENGTH)
@@ -195,7 +200,7 @@ def test_attack_11_forged_keys_shown(fresh, monkeypatch):
         to_all, own = make_shares(party, listed, files, files[i], encryption_key, rounds)
         to_victim[i] = to_all[VICTIM]
         mine = dealt[names.shares("agency_000", fresh.roster.names[i])]
-        _, held, _ = open_shares(party, listed, files, encryption_key, {VICTIM: mine})
+        _, held, _ = open_shares(party, listed, files, encryption_key, {VICTIM: mine}, ())
         secrets.add_held(i, {VICTIM: held[VICTIM][0]})
         opened = tuple((j, file_hash(mine)) for j in range(4) if j != i)
         readies[i] = Ready(fresh.session, list_hash(listed), i, opened).encode(fresh.coordinator_key)
@@ -317,5 +322,5 @@ def test_every_share_of_a_file_is_read(fresh):
     )
     party = Party(fresh.setting, 0, fresh.keys[0])
     keys = fresh.setting.read_keys(fresh.by_id("setup/keys/")[3])
-    key, aad = agency._share_key(party, fresh.vault(0).encryption_key, keys, message.h1, 3, 0)
+    key, aad = agency._share_key(party, fresh.vault(0).encryption_key, keys, message.h1, 3, 0, b"")
     assert decode_held(_unchecked_unseal(key, message, aad)) == decode_held(agency.unseal(key, message, aad))

@@ -90,7 +90,7 @@ def recovered_by_two_views(folder: Path, update) -> np.ndarray:
 
     both = RoundSecret(k=secret((2, 3)), b=secret((0, 1)))
     party = Party(federation.setting, VICTIM, federation.keys[VICTIM])
-    mask = mask_update(party, closed, closed.header(1, model_of(1)), np.zeros(LENGTH, np.uint32), both)
+    mask = mask_update(party, closed, closed.header(1, model_of(1)), np.zeros(LENGTH, np.uint32), both, {})
     sent = federation.store[names.upload(1, federation.roster.names[VICTIM])]
     values = [np.frombuffer(data[Upload.HEAD_BYTES :], "<u4") for data in (sent, mask)]
     return values[0] - values[1]

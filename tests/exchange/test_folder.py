@@ -80,3 +80,14 @@ def test_no_folder_of_the_exchange_can_be_listed_by_others(tmp_path):
     for folder in ("home", "home/exchange", "home/exchange/run/setup"):
         assert (tmp_path / folder).stat().st_mode & 0o066 == 0
     assert (tmp_path / "home/exchange/run/setup/keys").stat().st_mode & 0o777 == 0o700
+
+
+def test_of_a_file_that_is_too_long_one_byte_too_many_is_read(tmp_path):
+    """Enough to refuse it; a sparse file of a terabyte costs its writer nothing."""
+    exchange = FolderExchange(tmp_path)
+    exchange.put("keys/a", b"12345")
+    assert exchange.get("keys/a", 5) == exchange.find("keys/a", 5) == b"12345"
+    assert exchange.get("keys/a", 3) == exchange.find("keys/a", 3) == b"1234"
+    with (tmp_path / "keys" / "b").open("wb") as file:
+        file.truncate(2**40)
+    assert len(exchange.get("keys/b", 100)) == 101

@@ -149,7 +149,7 @@ class Flow:
 
     def ready(self, i: int) -> None:
         message, held, refused = open_shares(
-            self.party(i), self.store[names.LIST], self.key_files(), self.encryption[i], self.share_files(i)
+            self.party(i), self.store[names.LIST], self.key_files(), self.encryption[i], self.share_files(i), ()
         )
         assert not refused
         self.held[i] |= held
@@ -203,7 +203,9 @@ class Flow:
         self.store[names.model(number)] = RoundModel(self.session, number, model).encode(self.coordinator_key)
         for i, update in updates.items():
             name = names.upload(number, self.roster.names[i])
-            self.store[name] = mask_update(self.party(i), closed, header, update.copy(), self.secrets[i][number - 1])
+            self.store[name] = mask_update(
+                self.party(i), closed, header, update.copy(), self.secrets[i][number - 1], {}
+            )
         length = next(iter(updates.values())).size
         verdict = coordinator.make_manifest(closed, self.coordinator_key, header, self.files(f"r/{number}/up"), length)
         self.store[names.burnt(number) if verdict.burnt else names.manifest(number)] = verdict.data

@@ -77,12 +77,12 @@ HYBRID: list[type[Message]] = [HybridKeys, HybridShares, HybridReady]
 @pytest.mark.parametrize(("rounds", "opened", "smaller"), [(1, 2, 1), (50, 9, 0), (3, 199, 199)])
 def test_every_message_of_a_hybrid_roster_has_the_size_of_its_table(row, rounds, opened, smaller):
     me = smaller
-    ids = [i for i in range(opened + 1) if i != me]
+    entries = tuple((i, HASH) for i in range(opened + 1) if i != me)
     holder, a_round = (4, 66) if "smaller" in row["in place of"] else (6, 98)
     made: dict[str, Message] = {
         "hybrid-keys": HybridKeys(b"s" * 16, 1, HASH, HASH, (HASH,) * rounds, (HASH,) * rounds, bytes(1184)),
         "hybrid-shares": HybridShares(b"s" * 16, HASH, 5, holder, b"n" * 12, bytes(a_round * rounds + 16), bytes(1088)),
-        "hybrid-ready": HybridReady(b"s" * 16, HASH, me, tuple((i, HASH) for i in ids), ((HASH,) * rounds,) * smaller),
+        "hybrid-ready": HybridReady(b"s" * 16, HASH, me, entries, rounds, HASH * rounds * smaller),
     }
     message = made[row["label"]]
     data = message.encode(KEY)
@@ -286,7 +286,7 @@ def test_an_upload_is_four_bytes_a_parameter_and_slot_and_156_more(d):
     flow = Flow.of(3)
     closed = flow.set_up()
     update = np.zeros(d + len(SLOTS), dtype=np.uint32)
-    data = mask_update(flow.party(0), closed, closed.header(1, HASH), update.copy(), flow.secrets[0][0])
+    data = mask_update(flow.party(0), closed, closed.header(1, HASH), update.copy(), flow.secrets[0][0], {})
     over = len(data) - 4 * (d + len(SLOTS))
     assert over == 156
     # The head of the journal that goes before it included: still below what was promised.

@@ -104,7 +104,7 @@ def _list_and_deal(data: bytes) -> object:
 def _open(data: bytes) -> object:
     flow = _with("shares", data)
     listed, files = flow.store[names.LIST], flow.key_files()
-    return open_shares(flow.party(0), listed, files, flow.encryption[0], flow.share_files(0))
+    return open_shares(flow.party(0), listed, files, flow.encryption[0], flow.share_files(0), ())
 
 
 def _close(data: bytes) -> object:

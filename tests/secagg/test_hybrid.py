@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fl_tasks.secagg import hybrid, names
 from fl_tasks.secagg.agency import round_private
-from fl_tasks.secagg.coordinator import open_sum
+from fl_tasks.secagg.coordinator import make_list, open_sum
 from fl_tasks.secagg.errors import BadKey, BadSignature, CountMismatch, MalformedMessage
 from fl_tasks.secagg.hybrid import HybridKeys, HybridReady, HybridShares
 from fl_tasks.secagg.masking import add_streams, mask_keys
@@ -83,14 +83,15 @@ def test_who_breaks_x25519_does_not_open_an_update(tmp_path):
     given = {peer: hybrid.contribution(secrets[1].k, session, 1, 1, peer) for peer in (2, 3)}
 
     def opened(contributions):
-        add, subtract = mask_keys(private, secrets[1].b, publics, header, 1, contributions)
+        known = {peer: contributions.get(peer, b"") for peer in closed.ids}
+        add, subtract = mask_keys(private, secrets[1].b, publics, header, 1, known)
         vector = np.frombuffer(message.payload, dtype="<u4").copy()
         add_streams(vector, subtract, add)
         return vector
 
     assert np.array_equal(opened({0: held[0].contribution} | given), update)
-    for known in ({}, given, {0: held[0].contribution, 2: given[2]}):
-        assert np.count_nonzero(opened(known) == update) < 3
+    for partly in ({}, given, {0: held[0].contribution, 2: given[2]}):
+        assert np.count_nonzero(opened(partly) == update) < 3
 
 
 def test_a_public_key_of_a_round_does_not_stand_for_its_secret(tmp_path):
@@ -161,8 +162,9 @@ def test_a_ready_message_has_one_sealed_part_a_round(tmp_path):
     federation.set_up()
     data = federation.store[names.ready("agency_002")]
     ready = HybridReady.decode(data, lambda _: federation.setting.member_key(2), 4)
-    assert {dealer: len(parts) for dealer, parts in ready.contributions().items()} == {0: 2, 1: 2}
-    short = HybridReady(**vars(ready) | {"sealed": tuple(parts[:1] for parts in ready.sealed)})
+    assert (ready.rounds, len(ready.sealed)) == (2, 2 * 2 * 32)
+    assert ready.sealed_part(1, 2) == ready.sealed[-32:]
+    short = HybridReady(**vars(ready) | {"rounds": 1, "sealed": ready.sealed[:64]})
     with pytest.raises(MalformedMessage, match="one sealed part a round"):
         federation.setting.read_ready(short.encode(federation.keys[2]), ready.h1)
     for at in range(0, len(data), 7):
@@ -187,19 +189,40 @@ def test_a_wrong_contribution_is_a_sum_that_is_not_used(tmp_path):
     uploads, reveals = (federation.by_id(f"r/1/{part}/") for part in ("up", "reveal"))
     opened, _ = open_sum(closed, 1, manifest, uploads, reveals, 6)
     assert (opened.members, opened.examples) == (3, 300)
-    closed.sealed[3][0] = (bytes(32), *closed.sealed[3][0][1:])
+    real = closed.sealed[3]
+    closed.sealed[3] = HybridReady(**vars(real) | {"sealed": bytes(32) + real.sealed[32:]})
     with pytest.raises(CountMismatch):
         open_sum(closed, 1, manifest, uploads, reveals, 6)
 
 
-def test_a_kem_key_that_is_none_is_refused():
-    with pytest.raises(BadKey):
-        hybrid.encapsulate(b"\xff" * hybrid.KEM_KEY_BYTES)
-    public = hybrid.kem_public_key(seed := hybrid.new_kem_seed())
-    secret, ciphertext = hybrid.encapsulate(public)
-    assert (len(seed), len(public), len(ciphertext)) == (
-        hybrid.KEM_SEED_BYTES,
-        hybrid.KEM_KEY_BYTES,
-        hybrid.KEM_CIPHERTEXT_BYTES,
+def test_a_kem_key_that_is_none_leaves_its_owner_out_by_name(tmp_path):
+    federation = hybrid_federation(tmp_path)
+    for i in range(4):
+        with federation.member(i) as member:
+            member.begin("run", NOT_AFTER)
+            federation.send(member.keys())
+    name = names.keys("agency_001")
+    real = federation.setting.read_keys(federation.store[name])
+    federation.store[name] = HybridKeys(**vars(real) | {"kem_key": b"\xff" * hybrid.KEM_KEY_BYTES}).encode(
+        federation.keys[1]
     )
+    with pytest.raises(BadKey, match="of id 1: its ML-KEM key is no key"):
+        federation.setting.read_keys(federation.store[name])
+    everyone, files = frozenset(range(4)), federation.by_id("setup/keys/")
+    data, refused = make_list(federation.setting, federation.coordinator_key, everyone, files)
+    assert list(refused) == [1]
+    assert [member for member, _ in federation.setting.read_list(data).entries] == [0, 2, 3]
+
+
+def test_a_capsule_opens_for_the_owner_of_the_key_alone(tmp_path):
+    federation = hybrid_federation(tmp_path)
+    with federation.member(0) as member:
+        member.begin("run", NOT_AFTER)
+        federation.send(member.keys())
+    keys = federation.setting.read_keys(federation.store[names.keys("agency_000")])
+    seed = Vault(federation.folder / "0" / federation.session.hex()).encryption_key[32:]
+    assert (len(seed), hybrid.kem_public_key(seed)) == (hybrid.KEM_SEED_BYTES, keys.kem_key)
+    secret, ciphertext = hybrid.encapsulate(keys)
+    assert len(ciphertext) == hybrid.KEM_CIPHERTEXT_BYTES
     assert hybrid.decapsulate(seed, ciphertext) == secret
+    assert hybrid.decapsulate(hybrid.new_kem_seed(), ciphertext) != secret

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 
 import numpy as np
@@ -22,9 +23,9 @@ from fl_tasks.secagg.errors import (
     SharesWithheld,
     WrongSession,
 )
-from fl_tasks.secagg.messages import Close, Manifest, RoundModel
+from fl_tasks.secagg.messages import Close, Keys, Manifest, RoundModel
 from fl_tasks.secagg.session import list_hash
-from tests.secagg.federation import Federation
+from tests.secagg.federation import NOT_AFTER, Federation
 
 
 def _train_all(federation, update, round_=1, who=range(4)):
@@ -202,6 +203,47 @@ def test_secrets_are_deleted_once_their_step_is_journaled(federation, update):
     assert not (folder / "round-1.secret").exists()
     assert not (folder / "round-1.held").exists()
     assert (folder / "round-2.secret").exists()
+
+
+def test_an_agency_outside_the_closed_set_deletes_what_it_holds(tmp_path):
+    federation = Federation(tmp_path, 4)
+    federation.set_up({3: "ready"})
+    folder = federation.folder / "3" / federation.session.hex()
+    assert (folder / "round-1.secret").exists()
+    with federation.member(3) as member:
+        assert 3 not in federation.accept_close(member).ids
+    assert not list(folder.glob("round-*"))
+
+
+def test_secrets_are_kept_a_month_at_most_whatever_the_coordinator_asks(federation):
+    with federation.member(0) as member:
+        [opened] = member._journal.find("session")
+    end = dt.datetime.fromisoformat(opened.facts["not_after"])
+    assert dt.timedelta(days=30) < end - dt.datetime.now(dt.UTC) <= dt.timedelta(days=31)
+    kept = (federation.folder / "0" / federation.session.hex() / "not_after").read_text()
+    assert dt.datetime.fromisoformat(kept) == end
+
+
+def test_who_copies_many_agencies_keys_is_left_out_alone(tmp_path):
+    federation = Federation(tmp_path, 7)
+    for i in range(7):
+        with federation.member(i) as member:
+            member.begin("run", NOT_AFTER)
+            federation.send(member.keys())
+    files = federation.by_id("setup/keys/")
+    keys = [federation.setting.read_keys(files[i]) for i in range(7)]
+    copied = {
+        "encryption_key": keys[0].encryption_key,
+        "round_keys": (keys[1].round_keys[0], keys[2].round_keys[0]),
+    }
+    files[4] = Keys(**vars(keys[4]) | copied).encode(federation.keys[4])
+    everyone = frozenset(range(7))
+    data, refused = coordinator.make_list(federation.setting, federation.coordinator_key, everyone, files)
+    assert list(refused) == [4]
+    assert [member for member, _ in federation.setting.read_list(data).entries] == [0, 1, 2, 3, 5, 6]
+    files[4] = Keys(**vars(keys[4]) | {"encryption_key": keys[0].encryption_key}).encode(federation.keys[4])
+    _, refused = coordinator.make_list(federation.setting, federation.coordinator_key, everyone, files)
+    assert set(refused) == {0, 4}
 
 
 def test_without_its_secrets_a_round_is_refused_not_masked_anew(federation, update):

@@ -300,7 +300,9 @@ def test_a_dealer_whose_share_is_no_field_element_is_left_out_not_its_holder():
     files = flow.share_files(0) | {
         2: Shares(flow.session, h1, 2, 0, b"n" * 12, forged).encode(flow.signing[2]),
     }
-    _, held, refused = open_shares(flow.party(0), flow.store["setup/list"], flow.key_files(), flow.encryption[0], files)
+    _, held, refused = open_shares(
+        flow.party(0), flow.store["setup/list"], flow.key_files(), flow.encryption[0], files, ()
+    )
     assert set(held) == {1, 3}
     assert set(refused) == {2}
 

@@ -8,14 +8,16 @@ import json
 import pytest
 
 from fl_tasks.__main__ import main
-from fl_tasks.contracts.errors import ConfigError, InputError, MissingInput, PolicyRefused
+from fl_tasks.contracts.errors import CodeNotApproved, ConfigError, InputError, MissingInput, PolicyRefused
 from fl_tasks.contracts.stage import write_spec
-from fl_tasks.secagg.errors import ChampionRolledBack, JournalBusy
+from fl_tasks.secagg.errors import ChampionRolledBack, JournalBusy, KeysGone
 from fl_tasks.secagg.journal import open_journal
 from fl_tasks.secagg.session import survivor_key
+from fl_tasks.secagg.vault import Vault
 from fl_tasks.stages import enrol
 from fl_tasks.stages.admission import journal_refusal
-from fl_tasks.stages.context import StageSkipped, interval_text, journal_paths
+from fl_tasks.stages.context import StageSkipped, interval_text, journal_paths, sessions_folder
+from fl_tasks.stages.installed_code import approval_path
 from fl_tasks.stages.runner import run_stage
 from tests.stages.federation_run import AGENCIES, INTERVAL, SCENARIO
 from tests.stages.test_policy import Place
@@ -101,3 +103,25 @@ def test_a_lift_holds_for_the_interval_in_whichever_zone_it_is_named(place, zone
 def test_a_lift_without_a_whole_time_is_refused(place, start):
     with pytest.raises(ConfigError, match="--start and --end"):
         enrol.lift(place.home, SCENARIO, AGENCY, "ab" * 32, (start, "2012-04-01T00:00:00Z"))
+
+
+def test_a_busy_journal_does_not_put_its_own_error_in_the_place_of_the_refusal(place):
+    error = PolicyRefused("no")
+    with open_journal(*journal_paths(place.home.agency(AGENCY), SCENARIO)):
+        journal_refusal(place.spec(), error)
+    assert entries(place) == []
+
+
+def test_secrets_past_their_end_go_at_any_stage_of_any_scenario_even_one_that_is_refused(place):
+    folder = place.home.agency(AGENCY)
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    vaults = {day: Vault(sessions_folder(folder) / "retired" / str(day)) for day in (yesterday, dt.datetime.max)}
+    for day, vault in vaults.items():
+        vault.keep_until(day.replace(tzinfo=dt.UTC))
+        vault.put_message("x", b"x")
+    approval_path(folder).unlink()
+    with pytest.raises(CodeNotApproved):
+        run_stage(write_spec(place.spec("ingest")))
+    with pytest.raises(KeysGone):
+        vaults[yesterday].message("x")
+    assert vaults[dt.datetime.max].message("x") == b"x"
