@@ -66,7 +66,7 @@ test: setup
 	@scripts/system.sh --optional
 	@.venv/bin/python tests/run.py $(ARGS)
 
-# Twenty-five minutes of whole runs under a scheduler, in which parties are killed, taken away and attacked.
+# Half an hour of whole runs under a scheduler, in which parties are killed, taken away and attacked.
 faults: system setup
 	@.venv/bin/python tests/run.py tests/faults tests/attacks/test_through_airflow.py $(ARGS)
 
