@@ -9,18 +9,21 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from fl_tasks.contracts.base import Contract, Name, describe
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.contracts.table_config import TableConfig
+from fl_tasks.contracts.table_source import TableSource
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 OptimizerName = Literal["sgd", "adam", "yogi"]
+ModelName = Literal["gru", "mlp", "logistic", "cnn"]
 Cycle = Literal["day", "week"]
 
 
@@ -133,8 +136,8 @@ class OptimizerConfig(Contract):
 class LearningConfig(Contract):
     """What is trained and how. Hyper-parameters are chosen on validation data only."""
 
-    model: Literal["gru", "mlp"]
-    units: int = Field(ge=1, le=65_536, description="Width of the hidden layer.")
+    model: ModelName
+    units: int = Field(ge=1, le=65_536, description="Width of the hidden layer; filters of a cnn; 1 for logistic.")
     local_epochs: int = Field(ge=1, le=100, description="Passes over an agency's data in one round.")
     batch_size: int = Field(ge=1, le=1_000_000)
     client_optimizer: OptimizerConfig
@@ -195,6 +198,7 @@ class SharedScale(Contract):
 class SeriesConfig(Contract):
     """A time-series scenario's data: sampling, window, horizons, split. Units and ranges are each agency's."""
 
+    kind: Literal["series"] = "series"
     step_minutes: int = Field(ge=1, le=1440, description="Sampling step of the model, minutes.")
     min_coverage: Fraction = Field(
         default=1.0, description="Share of a step's readings that must be there, where data come more often."
@@ -226,6 +230,16 @@ class SeriesConfig(Contract):
         return 1 + 2 * len(self.calendar) + 2 * self.series_levels
 
 
+def _kind(value: Any) -> str:  # noqa: ANN401 - what the YAML holds there is not known yet
+    return str(value.get("kind", "series") if isinstance(value, dict) else getattr(value, "kind", "series"))
+
+
+DataConfig = Annotated[
+    Annotated[SeriesConfig, Tag("series")] | Annotated[TableConfig, Tag("table")], Discriminator(_kind)
+]
+Source = Annotated[Annotated[SourceConfig, Tag("series")] | Annotated[TableSource, Tag("table")], Discriminator(_kind)]
+
+
 class ScenarioConfig(Contract):
     """Everything an operator sets about a scenario: dags/federation/scenarios/<scenario>.yaml."""
 
@@ -238,7 +252,21 @@ class ScenarioConfig(Contract):
     learning: LearningConfig
     gate: GateConfig
     notify: NotifyConfig = Field(default_factory=NotifyConfig)
-    data: SeriesConfig
+    data: DataConfig
+
+    @property
+    def series(self) -> SeriesConfig:
+        """The data of a scenario that forecasts series; raises ConfigError for another."""
+        if not isinstance(self.data, SeriesConfig):
+            raise ConfigError(f"scenario {self.scenario}: field data.kind: got {self.data.kind!r}, series is needed")
+        return self.data
+
+    @property
+    def table(self) -> TableConfig:
+        """The data of a scenario that classifies rows; raises ConfigError for another."""
+        if not isinstance(self.data, TableConfig):
+            raise ConfigError(f"scenario {self.scenario}: field data.kind: got {self.data.kind!r}, table is needed")
+        return self.data
 
 
 class AgencyConfig(Contract):
@@ -247,7 +275,7 @@ class AgencyConfig(Contract):
     agency: Name
     title: str = Field(min_length=1)
     queue: Name = Field(description="Airflow queue of this agency's tasks.")
-    scenarios: dict[Name, SourceConfig] = Field(min_length=1, description="Scenarios joined, and their data.")
+    scenarios: dict[Name, Source] = Field(min_length=1, description="Scenarios joined, and their data.")
 
 
 C = TypeVar("C", bound=Contract)
@@ -327,7 +355,7 @@ def load_agency(federation: Path, agency: str) -> AgencyConfig:
     return config
 
 
-def load_source(federation: Path, agency: str | None, scenario: str) -> SourceConfig:
+def load_source(federation: Path, agency: str | None, scenario: str) -> SourceConfig | TableSource:
     """Read how an agency's data for a scenario are declared; raises ConfigError if it has not joined."""
     if agency is None:
         raise ConfigError("field agency: an agency is needed; set it in the spec")
@@ -337,6 +365,22 @@ def load_source(federation: Path, agency: str | None, scenario: str) -> SourceCo
             f"agency {agency}: field scenarios: {scenario!r} is not there; "
             "add it to the agency's YAML, or leave the agency out of this run"
         )
+    return source
+
+
+def load_series_source(federation: Path, agency: str | None, scenario: str) -> SourceConfig:
+    """Read an agency's declaration of series; raises ConfigError as load_source, or if it declares a table."""
+    source = load_source(federation, agency, scenario)
+    if not isinstance(source, SourceConfig):
+        raise ConfigError(f"agency {agency}: field scenarios.{scenario}.kind: got {source.kind!r}, series is needed")
+    return source
+
+
+def load_table_source(federation: Path, agency: str | None, scenario: str) -> TableSource:
+    """Read an agency's declaration of a table; raises ConfigError as load_source, or if it declares series."""
+    source = load_source(federation, agency, scenario)
+    if not isinstance(source, TableSource):
+        raise ConfigError(f"agency {agency}: field scenarios.{scenario}.kind: got {source.kind!r}, table is needed")
     return source
 
 

@@ -13,20 +13,22 @@ from pydantic import Field
 
 from fl_tasks.contracts.base import Contract, Name
 from fl_tasks.contracts.config import Cycle, LearningConfig, SharedScale
+from fl_tasks.contracts.preparation import Preparation
 
 
 class ModelSpec(Contract):
     """Which Keras model to build and what it reads; the scenario's builder gets shapes and learning configuration.
 
-    Step, calendar, scale and levels say what the numbers mean: weights that fit by shape alone may not fit.
+    Preparation, step, calendar, scale and levels say what the numbers mean: weights that fit by shape alone may not.
     """
 
     scenario: Name
     learning: LearningConfig
     input_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's x.")
     output_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's y.")
-    step_minutes: int = Field(ge=1, le=1440, description="Minutes between two steps of an example.")
-    calendar: tuple[Cycle, ...] = Field(description="Cycles behind the value in x, in this order.")
+    preparation: Preparation | None = Field(default=None, description="Of a table: recoding and scale of the columns.")
+    step_minutes: int | None = Field(default=None, ge=1, description="Of series: minutes between an example's steps.")
+    calendar: tuple[Cycle, ...] = Field(default=(), description="Cycles behind the value in x, in this order.")
     scale: SharedScale | None = Field(default=None, description="Of the value in x; without it each agency's own.")
     series_levels: bool = Field(default=False, description="Whether x ends in the series' mean and deviation.")
 

@@ -11,10 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from fl_tasks.contracts.base import Contract, Name, Sha256
-from fl_tasks.contracts.config import LearningConfig
+from fl_tasks.contracts.config import LearningConfig, ModelName
 from fl_tasks.contracts.source import Column, SourceConfig
-
-ModelName = Literal["gru", "mlp"]
+from fl_tasks.contracts.table_source import TableSource
 
 
 class AdmittedSource(Contract):
@@ -31,7 +30,7 @@ class AdmittedSource(Contract):
         return self
 
     @classmethod
-    def of(cls, source: SourceConfig) -> AdmittedSource:
+    def of(cls, source: SourceConfig | TableSource) -> AdmittedSource:
         """Return the place that a declaration names."""
         if source.sql is None:
             return cls(path=source.path)

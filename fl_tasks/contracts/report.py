@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -13,7 +13,15 @@ SCALED = "scaled"
 """The unit of overall errors where the agencies' units differ: standard deviations."""
 
 
-class Metric(Contract):
+class Figure(NamedTuple):
+    """One figure of a model at an agency, as tables show it."""
+
+    name: str
+    value: float
+    higher_is_better: bool = False
+
+
+class ForecastMetric(Contract):
     """Errors of one horizon, in the agency's own unit, over n values (windows x series x steps)."""
 
     mae: float = Field(ge=0.0)
@@ -23,9 +31,81 @@ class Metric(Contract):
     last_step_rmse: float = Field(ge=0.0)
     scaled_mae: float = Field(ge=0.0, description="In standard deviations of the agency's fit part.")
     scaled_rmse: float = Field(ge=0.0)
+    wis: float | None = Field(default=None, ge=0.0, description="Weighted interval score; null without quantiles.")
+    scaled_wis: float | None = Field(default=None, ge=0.0)
+    coverage: dict[str, float] = Field(
+        default_factory=dict, description="Central interval, like 0.9 -> share of the values inside it."
+    )
+
+    tracked: ClassVar = ("mae", "rmse", "wis", "scaled_mae", "scaled_rmse", "scaled_wis")
+    comparable: ClassVar = ("scaled_mae", "scaled_rmse", "scaled_wis")
+
+    @property
+    def score(self) -> float:
+        """The one figure that models are compared by, smaller is better: scaled WIS, or RMSE without quantiles."""
+        return self.scaled_rmse if self.scaled_wis is None else self.scaled_wis
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What tables show, the most important first."""
+        errors = (Figure("RMSE", self.rmse), Figure("MAE", self.mae))
+        return errors if self.wis is None else (Figure("WIS", self.wis), errors[1])
+
+    @property
+    def scaled(self) -> Figure:
+        """The figure in which agencies of different units compare."""
+        return Figure("scaled RMSE" if self.scaled_wis is None else "scaled WIS", self.score)
 
 
+class ClassMetric(Contract):
+    """How well rows are classified, over n held-back rows of an agency."""
+
+    n: int = Field(ge=1)
+    accuracy: float = Field(ge=0.0, le=1.0)
+    log_loss: float = Field(ge=0.0, description="Mean negative logarithm of the true class's probability.")
+    brier: float = Field(
+        ge=0.0, le=2.0, description="Mean squared error of the probabilities; summed over classes / 2."
+    )
+    calibration: float = Field(ge=0.0, le=1.0, description="Expected calibration error over ten bins of equal width.")
+    auc: float | None = Field(
+        default=None, ge=0.0, le=1.0, description="Area under the ROC curve; null for more than two classes."
+    )
+    opportunity_gap: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="Largest difference of true positive rates between protected groups (equal opportunity); null "
+        "without a protected column, or where fewer than two groups have enough positive rows.",
+    )
+
+    tracked: ClassVar = ("accuracy", "log_loss", "brier", "calibration", "auc", "opportunity_gap")
+    comparable: ClassVar = tracked
+
+    @property
+    def score(self) -> float:
+        """The one figure that models are compared by, smaller is better: 1 - AUC, or the error rate."""
+        return 1.0 - (self.accuracy if self.auc is None else self.auc)
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What tables show, the most important first."""
+        accuracy = Figure("accuracy", self.accuracy, higher_is_better=True)
+        others: tuple[Figure, ...] = (Figure("Brier", self.brier), Figure("calibration", self.calibration))
+        if self.opportunity_gap is not None:
+            others += (Figure("gap", self.opportunity_gap),)
+        if self.auc is None:
+            return (accuracy, *others)
+        return (Figure("AUC", self.auc, higher_is_better=True), *others, accuracy)
+
+    @property
+    def scaled(self) -> Figure:
+        """The figure in which agencies compare: shares have no unit."""
+        return self.figures[0]
+
+
+Metric = ForecastMetric | ClassMetric
 Horizons = dict[str, Metric]
+"""Horizon, or the target of a classifier -> its figures."""
 
 
 class Evaluation(Contract):
@@ -34,7 +114,8 @@ class Evaluation(Contract):
     federated: Horizons = Field(default_factory=dict)
     local_only: Horizons = Field(default_factory=dict)
     persistence: Horizons = Field(default_factory=dict)
-    seasonal_naive: Horizons = Field(default_factory=dict, description="The value of the same time a day before.")
+    seasonal_naive: Horizons = Field(default_factory=dict, description="The value of one season before.")
+    majority: Horizons = Field(default_factory=dict, description="The classes' shares among the training rows.")
     champion: Horizons = Field(default_factory=dict)
 
 
@@ -61,11 +142,22 @@ class EvaluationReport(Contract):
 class LocalComparison(Contract):
     """Whether training together paid: the federated model beside those that each agency trains alone."""
 
-    federated: float = Field(ge=0.0, description="Mean RMSE over the agencies; scaled where their units differ.")
-    local_only: float = Field(ge=0.0, description="Mean RMSE over the agencies; scaled where their units differ.")
-    alone_better: dict[Name, float] = Field(
-        default_factory=dict, description="Agencies better off alone, and by which share of the federated error."
+    measure: str = Field(
+        default="RMSE", description="Of which both are the mean over the agencies; scaled where their units differ."
     )
+    higher_is_better: bool = False
+    federated: float = Field(ge=0.0)
+    local_only: float = Field(ge=0.0)
+    alone_better: dict[Name, float] = Field(
+        default_factory=dict, description="Agencies better off alone, and by which share of the federated figure."
+    )
+
+    @property
+    def pays(self) -> bool:
+        """Whether training together gave the better mean."""
+        if self.higher_is_better:
+            return self.federated > self.local_only
+        return self.federated < self.local_only
 
 
 class SecAggReport(Contract):

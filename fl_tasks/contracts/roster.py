@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from fl_tasks.contracts.base import Contract, Name, PublicKey, RunId, Sha256, Signature, canonical_json
 from fl_tasks.contracts.config import SecAggConfig
+from fl_tasks.contracts.preparation import Preparation
 from fl_tasks.contracts.report import AgencyPrivacy, AgencyQuality
 
 
@@ -74,6 +75,9 @@ class CohortBody(Contract):
     roster_sha256: Sha256
     config_sha256: Sha256 = Field(description="Of the scenario's configuration, as canonical JSON.")
     rounds: int = Field(ge=1, description="Aggregated rounds after which the run is complete.")
+    preparation: Preparation | None = Field(
+        default=None, description="What every agency applied to its table, as the survey of this run ended."
+    )
     parameters: int = Field(ge=1, description="Length d of a model delta.")
     model_sha256: Sha256 = Field(description="Model that round 1 starts from.")
     champion_sha256: Sha256 | None = Field(

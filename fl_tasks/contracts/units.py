@@ -17,7 +17,14 @@ _UNITS: dict[str, tuple[str, float]] = {
     "trips/h": ("flow of trips", 1.0),
     "passengers/30min": ("flow of passengers", 2.0),
     "passengers/h": ("flow of passengers", 1.0),
+    "cases/day": ("number of cases by time", 1.0),
+    "cases/week": ("number of cases by time", 1.0 / 7.0),
+    "admissions/day": ("number of admissions by time", 1.0),
+    "admissions/week": ("number of admissions by time", 1.0 / 7.0),
+    "deaths/day": ("number of deaths by time", 1.0),
+    "deaths/week": ("number of deaths by time", 1.0 / 7.0),
 }
+_MINUTES = {"5min": 5, "15min": 15, "30min": 30, "h": 60, "day": 1440, "week": 10_080}
 
 
 def dimension(unit: str) -> str:
@@ -39,3 +46,14 @@ def conversion(source: str, target: str) -> float:
             "declare the unit that the data are in"
         )
     return 1.0 if source == target else _UNITS[source][1] / _UNITS[target][1]
+
+
+def period_minutes(unit: str) -> int | None:
+    """Return the minutes that a count is of, like 1440 for cases/day; None for what is no count, like a speed.
+
+    Raises:
+        ConfigError: If the unit is unknown.
+    """
+    if dimension(unit) == "speed":
+        return None
+    return _MINUTES[unit.rpartition("/")[2]]

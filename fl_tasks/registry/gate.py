@@ -10,15 +10,15 @@ from typing import Literal
 from fl_tasks.contracts.config import GateConfig
 from fl_tasks.contracts.report import Evaluation, GateReport, Horizons
 
-Reference = Literal["champion", "persistence"]
+Reference = Literal["champion", "persistence", "majority"]
 
 SHARE_SLACK = 1e-9
 """A share such as 0.7 of 10 agencies must not ask for an eighth one because of rounding."""
 
 
 def score(horizons: Horizons) -> float:
-    """Return an agency's one figure for a model: its scaled RMSE, mean over the horizons, >= 0."""
-    return fmean(metric.scaled_rmse for metric in horizons.values())
+    """Return an agency's one figure for a model, smaller is better: the mean over the horizons or targets, >= 0."""
+    return fmean(metric.score for metric in horizons.values())
 
 
 def decide(
@@ -42,7 +42,7 @@ def decide(
         evaluations: Agency -> its evaluation of the new model; at least one.
         reference: Which of an evaluation's entries the new model is held against.
         config: Share and tolerance.
-        name: What the report calls the reference: `persistence` or `version N`.
+        name: What the report calls the reference: `persistence`, `majority` or `version N`.
         background: Why this is the reference, for the reason.
         is_champion: The new model is the champion already: there is nothing to promote.
         outdated: Why the comparison cannot count; held.

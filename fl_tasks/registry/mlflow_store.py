@@ -136,11 +136,12 @@ def _evaluation_metrics(evaluations: dict[str, Evaluation]) -> Iterator[tuple[st
             for horizon, metric in getattr(evaluation, kind).items():
                 # MLflow's own alphabet for names; a horizon is free text.
                 end = f"{kind}/{re.sub(r'[^A-Za-z0-9_. -]', '_', horizon)}"
-                yield f"evaluation/{agency}/{end}/mae", metric.mae
-                yield f"evaluation/{agency}/{end}/rmse", metric.rmse
-                for name in ("scaled_mae", "scaled_rmse"):
-                    yield f"evaluation/{agency}/{end}/{name}", getattr(metric, name)
-                    scaled.setdefault(f"{end}/{name}", []).append(getattr(metric, name))
+                for name in metric.tracked:
+                    if getattr(metric, name) is not None:
+                        yield f"evaluation/{agency}/{end}/{name}", getattr(metric, name)
+                for name in metric.comparable:
+                    if getattr(metric, name) is not None:
+                        scaled.setdefault(f"{end}/{name}", []).append(getattr(metric, name))
     for end, values in scaled.items():
         yield f"evaluation/overall/{end}", fmean(values)
 

@@ -9,8 +9,8 @@ def sentences(report: Report) -> list[str]:
     """Return a sentence a horizon; agencies that would do better alone are named with their share."""
     found = []
     for horizon, one in report.comparison.items():
-        better = "below" if one.federated < one.local_only else "not below"
-        text = f"{horizon}: federated {one.federated:.3f} is {better} local-only {one.local_only:.3f}"
+        better = "better than" if one.pays else "not better than"
+        text = f"{horizon}: {one.measure} federated {one.federated:.3f} is {better} local-only {one.local_only:.3f}"
         if one.alone_better:
             agencies = ", ".join(f"{name} ({share:.1%})" for name, share in sorted(one.alone_better.items()))
             text += f"; better alone: {agencies}"
@@ -19,7 +19,6 @@ def sentences(report: Report) -> list[str]:
 
 
 WHY = (
-    "Mean RMSE over the agencies, scaled where their units differ. An agency does better alone where its own series "
-    "are enough to learn their rhythm: together it shares one model, in which it counts by its windows up to the "
-    "scenario's cap."
+    "Means over the agencies, scaled where their units differ. An agency does better alone where its own data are "
+    "enough to learn from: together it shares one model, in which it counts by its examples up to the scenario's cap."
 )

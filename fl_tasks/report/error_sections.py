@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from fl_tasks.contracts.report import SCALED, Evaluation, Metric, ProfilePoint, Report
+from fl_tasks.contracts.report import SCALED, ClassMetric, Evaluation, Figure, Metric, ProfilePoint, Report
 from fl_tasks.report.charts import ROOM_FOR_FIGURES, Axis, Line, grouped_bars, line_chart
 from fl_tasks.report.comparison import WHY, sentences
 from fl_tasks.report.markup import NOTHING, Markup, join, number, paragraph, section, table, tag
 
-MODELS = ("federated", "local_only", "persistence", "seasonal_naive", "champion")
+MODELS = ("federated", "local_only", "persistence", "seasonal_naive", "majority", "champion")
 """Ways of forecasting, in the order of every table and chart; the first is judged against the others."""
+_FIGURES = 2  # of each model; all stand in report.json
 
-_ERRORS: tuple[tuple[str, Callable[[Metric], float]], ...] = (("RMSE", lambda m: m.rmse), ("MAE", lambda m: m.mae))
+_WINDOWS = (
+    "Over all windows whose targets lie in the last part of an agency's own span, which no training saw; steps 1 to "
+    "the horizon together. Each agency in its own unit, all agencies in {}. Bold: the best of its row. “Scaled” is in "
+    "standard deviations of the agency's fit part, so that agencies compare. The last step alone stands in report.json."
+)
+_ROWS = (
+    "Over rows that were held back and that no training saw; a household is in one part only. Bold: the best of its "
+    "row. All agencies: means over their rows, of AUC and gap the mean over the agencies. Log loss, calibration, and "
+    "the gap between protected groups stand in report.json."
+)
 
 
 def errors(report: Report) -> Markup:
@@ -23,19 +33,13 @@ def errors(report: Report) -> Markup:
     rows.append(("all agencies", report.evaluation.overall))
     horizons = list(dict.fromkeys(h for _, item in rows for model in MODELS for h in getattr(item, model)))
     overall_unit = "standard deviations (scaled)" if report.unit == SCALED else report.unit
-    parts: list[Markup] = [
-        paragraph(
-            "Over all windows whose targets lie in the last part of an agency's own span, which no training saw; "
-            f"steps 1 to the horizon together. Each agency in its own unit, all agencies in {overall_unit}. "
-            "Bold: the smallest of its row. “Scaled” is in standard deviations of the agency's fit part, "
-            "so that agencies compare. The last step alone stands in report.json."
-        )
-    ]
+    first = next(metric for _, item in rows for model in MODELS for metric in getattr(item, model).values())
+    parts: list[Markup] = [paragraph(_ROWS if isinstance(first, ClassMetric) else _WINDOWS.format(overall_unit))]
     parts += [paragraph(f"{WHY} {'. '.join(compared)}.") for compared in [sentences(report)] if compared]
     for horizon in horizons:
         models = [m for m in MODELS if any(horizon in getattr(item, m) for _, item in rows)]
         parts += [
-            tag("h3", f"Horizon {horizon}"),
+            tag("h3", horizon),
             _own_units(report, rows, horizon, models),
             _scaled(rows, horizon, models),
         ]
@@ -45,21 +49,27 @@ def errors(report: Report) -> Markup:
 def _own_units(report: Report, rows: list[tuple[str, Evaluation]], horizon: str, models: list[str]) -> Markup:
     names = [_model_text(model) for model in models]
     lines = []
+    heads: dict[str, None] = {}
     for agency, item in rows:
         unit = report.evaluation.units.get(agency, report.unit)
         found: list[Metric | None] = [getattr(item, model).get(horizon) for model in models]
         if not any(found):
             continue
-        cells = [cell for _, value in _ERRORS for cell in _best([value(m) if m else None for m in found])]
-        lines.append((agency, unit, *cells, next(m.n for m in found if m)))
-    groups = [("", 2), *((error, len(models)) for error, _ in _ERRORS), ("", 1)]
-    return table(("agency", "unit", *names * 2, "values"), lines, groups=groups)
+        columns = [[m.figures[place] if m else None for m in found] for place in range(_FIGURES)]
+        heads.update(dict.fromkeys(figure.name for column in columns for figure in column if figure))
+        lines.append(
+            (agency, unit, *(cell for column in columns for cell in _best(column)), next(m.n for m in found if m))
+        )
+    groups = [("", 2), *((name, len(models)) for name in heads), ("", 1)]
+    return table(("agency", "unit", *names * len(heads), "values"), lines, groups=groups)
 
 
-def _best(values: list[float | None]) -> list[object]:
-    """Mark the smallest of a row."""
-    least = min((value for value in values if value is not None), default=None)
-    return [value if value is None or value != least else _bold(value) for value in values]
+def _best(figures: Sequence[Figure | None]) -> list[object]:
+    """Mark the best of a row."""
+    found = [figure for figure in figures if figure is not None]
+    choose = max if found and found[0].higher_is_better else min
+    best = choose((figure.value for figure in found), default=None)
+    return [figure and (_bold(figure.value) if figure.value == best else figure.value) for figure in figures]
 
 
 def _bold(value: float) -> Markup:
@@ -68,16 +78,19 @@ def _bold(value: float) -> Markup:
 
 def _scaled(rows: list[tuple[str, Evaluation]], horizon: str, models: list[str]) -> Markup:
     """Bars, and the figures in a table where bars have no room for them."""
-    groups: list[tuple[str, list[float | None]]] = []
+    groups: list[tuple[str, list[Figure | None]]] = []
     for agency, item in rows:
         found: list[Metric | None] = [getattr(item, model).get(horizon) for model in models]
         if any(found):
-            groups.append((agency, [m.scaled_rmse if m else None for m in found]))
+            groups.append((agency, [m.scaled if m else None for m in found]))
     names = [_model_text(model) for model in models]
-    bars = grouped_bars(f"Scaled RMSE at {horizon}, standard deviations (shorter is better)", names, groups)
+    figure = next(one for _, figures in groups for one in figures if one)
+    better = "longer" if figure.higher_is_better else "shorter"
+    title = f"{figure.name[0].upper()}{figure.name[1:]}, {horizon} ({better} is better)"
+    bars = grouped_bars(title, names, [(agency, [one and one.value for one in figures]) for agency, figures in groups])
     if len(groups) <= ROOM_FOR_FIGURES:
         return bars
-    return join((bars, table(("scaled RMSE", *names), ((agency, *_best(values)) for agency, values in groups))))
+    return join((bars, table((figure.name, *names), ((agency, *_best(figures)) for agency, figures in groups))))
 
 
 def profiles(report: Report) -> Markup:

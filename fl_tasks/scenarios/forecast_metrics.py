@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.data import FIGURE_LEAST
 from fl_tasks.contracts.errors import FLError
-from fl_tasks.contracts.report import Metric, ProfilePoint
+from fl_tasks.contracts.report import ForecastMetric, ProfilePoint
 
 Array = NDArray[np.floating]
 
@@ -35,7 +35,9 @@ def persistence(x: NDArray[np.float32], target_steps: int) -> NDArray[np.float32
     return np.repeat(x[:, -1, :1], target_steps, axis=1)
 
 
-def metrics(y_true: Array, y_pred: Array, horizons: dict[str, int], std: float, spread: float) -> dict[str, Metric]:
+def metrics(
+    y_true: Array, y_pred: Array, horizons: dict[str, int], std: float, spread: float
+) -> dict[str, ForecastMetric]:
     """Return each horizon's errors.
 
     Args:
@@ -53,13 +55,13 @@ def metrics(y_true: Array, y_pred: Array, horizons: dict[str, int], std: float, 
         NotMeasurable: If the shapes differ, nothing is there, a horizon is too long, or a number is not finite.
     """
     error = _error(y_true, y_pred)
-    result: dict[str, Metric] = {}
+    result: dict[str, ForecastMetric] = {}
     for name, steps in horizons.items():
         if not 1 <= steps <= error.shape[1]:
             raise NotMeasurable(f"horizon {name} has {steps} steps, the forecasts have {error.shape[1]}")
         mae, rmse = _means(error[:, :steps])
         last_mae, last_rmse = _means(error[:, steps - 1])
-        result[name] = Metric(
+        result[name] = ForecastMetric(
             mae=mae * std,
             rmse=rmse * std,
             n=len(error) * steps,
@@ -71,7 +73,7 @@ def metrics(y_true: Array, y_pred: Array, horizons: dict[str, int], std: float, 
     return result
 
 
-def pool(parts: Sequence[Metric]) -> Metric:
+def pool(parts: Sequence[ForecastMetric]) -> ForecastMetric:
     """Return the errors of one horizon over the values of agencies of one unit together, exactly.
 
     Means are weighted by n, mean squares likewise. The last step's n is n / h everywhere, so the same weights hold.
@@ -84,7 +86,7 @@ def pool(parts: Sequence[Metric]) -> Metric:
     def mean(values: Sequence[float]) -> float:
         return math.fsum(part.n * value for part, value in zip(parts, values, strict=True)) / total
 
-    return Metric(
+    return ForecastMetric(
         mae=mean([part.mae for part in parts]),
         rmse=math.sqrt(mean([part.rmse**2 for part in parts])),
         n=total,
@@ -95,7 +97,7 @@ def pool(parts: Sequence[Metric]) -> Metric:
     )
 
 
-def pool_scaled(parts: Sequence[Metric]) -> Metric:
+def pool_scaled(parts: Sequence[ForecastMetric]) -> ForecastMetric:
     """Return the errors of one horizon over agencies of different units: every figure is scaled.
 
     Each is the plain mean of the agencies' scaled figures, so that a large agency counts as a small one; n is the sum.
@@ -111,7 +113,7 @@ def pool_scaled(parts: Sequence[Metric]) -> Metric:
     mae, rmse = mean([part.scaled_mae for part in parts]), mean([part.scaled_rmse for part in parts])
     # What one of the agency's units is in standard deviations; without any error it does not matter.
     scales = [part.scaled_rmse / part.rmse if part.rmse else 0.0 for part in parts]
-    return Metric(
+    return ForecastMetric(
         mae=mae,
         rmse=rmse,
         n=total,
@@ -163,7 +165,7 @@ def _means(error: NDArray[np.float64]) -> tuple[float, float]:
     return float(np.abs(error).mean()), math.sqrt(float(np.square(error).mean()))
 
 
-def _total(parts: Sequence[Metric]) -> int:
+def _total(parts: Sequence[ForecastMetric]) -> int:
     if not parts:
         raise NotMeasurable("no agency's errors to pool; at least one is needed")
     return sum(part.n for part in parts)

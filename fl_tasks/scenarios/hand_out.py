@@ -10,6 +10,7 @@ from fl_tasks.contracts.config import load_agency
 from fl_tasks.contracts.errors import ConfigError, InputError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.contracts.table_source import TableSource
 
 Files = dict[str, dict[str, bytes]]
 """Agency -> path relative to its folder -> gzip CSV."""
@@ -49,8 +50,9 @@ def hand_out(scenario: str, files: Files, home: Home, federation: Path) -> None:
         write_atomic(target, content)
 
 
-def _places(source: SourceConfig) -> list[str]:
-    flow_table = None if source.flow_table is None else source.flow_table.path
+def _places(source: SourceConfig | TableSource) -> list[str]:
+    flows = source.flow_table if isinstance(source, SourceConfig) else None
+    flow_table = None if flows is None else flows.path
     return [place for place in (source.path, flow_table) if place is not None]
 
 

@@ -67,7 +67,7 @@ def _aggregate(desk: Desk) -> tuple[RoundRecord, str]:
     model, state = load_state(spec, newest_round(desk, round_))
     work = spec.folder / "jobs" / f"server-{round_}"
     job = ServerJob(
-        model=model_spec(desk.config),
+        model=model_spec(desk.config, desk.cohort.preparation),
         weights=work / "weights.npz",
         state=work / "state.npz",
         delta=work / "delta.npz",

@@ -20,6 +20,7 @@ from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.policy import AdmittedSource, Policy, ScenarioPolicy
 from fl_tasks.contracts.roster import Card, Roster
 from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.contracts.table_source import TableSource
 from fl_tasks.exchange.folder import FolderExchange
 from fl_tasks.secagg.errors import RosterNotApproved
 from fl_tasks.secagg.journal import open_journal
@@ -210,7 +211,7 @@ def _post_card(home: Home, scenario: str, card: Card) -> None:
     FolderExchange(home.roster(scenario)).put(f"cards/{card.name}.json", canonical_json(card.model_dump(mode="json")))
 
 
-def _admit_scenario(path: Path, agency: str, config: ScenarioConfig, source: SourceConfig) -> None:
+def _admit_scenario(path: Path, agency: str, config: ScenarioConfig, source: SourceConfig | TableSource) -> None:
     """Add a scenario to an agency's policy as it stands, unless it is there; what is there stays letter by letter."""
     if not path.exists():
         text = f"# What {agency} admits, whatever a request from outside says. Edit here only.\n"
@@ -230,8 +231,8 @@ def _admit_scenario(path: Path, agency: str, config: ScenarioConfig, source: Sou
     write_atomic(path, text.encode())
 
 
-def _first_policy(config: ScenarioConfig, source: SourceConfig) -> ScenarioPolicy:
-    flows = source.flow_table
+def _first_policy(config: ScenarioConfig, source: SourceConfig | TableSource) -> ScenarioPolicy:
+    flows = source.flow_table if isinstance(source, SourceConfig) else None
     return ScenarioPolicy(
         sources=(AdmittedSource.of(source),),
         flow_tables={} if flows is None else {flows.path: flows.limit},

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fl_tasks.contracts.data import FIGURE_LEAST, Prepared, fit_examples, held_back_examples, prepared_path
+from fl_tasks.contracts.data import FIGURE_LEAST, fit_examples, held_back_examples
 from fl_tasks.contracts.errors import DataRejected, MissingInput
 from fl_tasks.contracts.jobs import LocalOnly, PredictJob
-from fl_tasks.contracts.report import Evaluation, EvaluationBody
+from fl_tasks.contracts.report import EvaluationBody
 from fl_tasks.contracts.stage import StageResult, StageSpec
+from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors, tensors_from_bytes, tensors_sha256
-from fl_tasks.scenarios import load
 from fl_tasks.secagg import names
 from fl_tasks.secagg.errors import ModelMismatch
 from fl_tasks.secagg.records import sign_record
@@ -50,44 +49,14 @@ def run(spec: StageSpec) -> StageResult:
 
 
 def _judge(desk: Desk, agency: str) -> EvaluationBody:
-    spec, config = desk.spec, desk.config
-    check_enough(spec)
+    check_enough(desk.spec)
     weights, sha256 = _final_model(desk)
-    scenario = load(spec.scenario)
-    prepared = Prepared.model_validate_json(prepared_path(spec.folder).read_bytes())
-    test = held_back_examples(spec.folder)
-    x, y, season, hours = (
-        np.load(test / f"{part}.npy", mmap_mode="r", allow_pickle=False) for part in ("x", "y", "season", "hour")
-    )
-    forecasts = {
-        **_predict(desk, test, weights),
-        "persistence": scenario.persistence(x, config.data.target_steps),
-        "seasonal_naive": season,
-    }
-    profile = ()
-    if open_gate(spec).policy.share_profile:
-        truth, forecast = (_own_deviations(prepared, values) for values in (y, forecasts["federated"]))
-        profile = scenario.profile(truth, forecast, hours, config.data.target_steps)
-    return EvaluationBody(
-        run_id=spec.run_id,
-        agency=agency,
-        model_sha256=sha256,
-        champion_sha256=desk.cohort.champion_sha256,
-        unit=prepared.unit,
-        evaluation=Evaluation(
-            **{
-                name: scenario.metrics(y, forecast, config.data.horizons, prepared.std, prepared.spread)
-                for name, forecast in forecasts.items()
-            }
-        ),
-        profile=profile,
-    )
-
-
-def _own_deviations(prepared: Prepared, values: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Turn the model's scale into deviations from the agency's own mean: its level is nobody else's business."""
-    own = np.asarray(values, dtype=np.float64) * prepared.std + prepared.mean - prepared.level
-    return own / prepared.spread
+    predictions = _predict(desk, held_back_examples(desk.spec.folder), weights)
+    if isinstance(desk.config.data, TableConfig):
+        from fl_tasks.stages.tables.judge import judge  # noqa: PLC0415
+    else:
+        from fl_tasks.stages.series.judge import judge  # noqa: PLC0415
+    return judge(desk, agency, sha256, predictions)
 
 
 def check_enough(spec: StageSpec) -> None:
@@ -131,12 +100,14 @@ def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
     if desk.cohort.champion_sha256 is not None:
         models["champion"] = _champion(desk, desk.cohort.champion_sha256)
     for name, model in models.items():
-        open_gate(spec).check_model(model_spec(config), sum(array.size for array in model.values()))
+        open_gate(spec).check_model(
+            model_spec(desk.config, desk.cohort.preparation), sum(array.size for array in model.values())
+        )
         save_tensors(work / f"{name}.npz", model)
     save_tensors(work / "initial.npz", _initial_model(desk))
     rounds = sum(desk.exchange.find(names.manifest(r)) is not None for r in range(1, desk.roster.r_max + 1))
     job = PredictJob(
-        model=model_spec(config),
+        model=model_spec(desk.config, desk.cohort.preparation),
         weights={name: work / f"{name}.npz" for name in models},
         local_only=LocalOnly(
             initial_weights=work / "initial.npz",

@@ -11,6 +11,7 @@ from fl_tasks.contracts.champion import ChampionBody
 from fl_tasks.contracts.errors import QuorumMissing
 from fl_tasks.contracts.report import Evaluation, EvaluationBody, GateReport
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.tensors import tensors_from_bytes, tensors_sha256, tensors_to_bytes
 from fl_tasks.registry.gate import Reference, decide
 from fl_tasks.registry.mlflow_store import CHALLENGER, ModelFacts, RunFacts, open_store
@@ -110,7 +111,7 @@ def final_model(desk: Desk) -> ModelFacts:
         run_id=desk.spec.run_id,
         data_interval=desk.spec.data_interval,
         sha256=message.model.hex(),
-        model=model_spec(desk.config),
+        model=model_spec(desk.config, desk.cohort.preparation),
         weights=tensors_to_bytes(weights),
     )
 
@@ -150,8 +151,9 @@ def _compare(desk: Desk, model: ModelFacts, bodies: dict[str, EvaluationBody], c
     end = desk.spec.data_interval[1]
     champion = champions.as_of(chain, end)
     scored = desk.cohort.champion_sha256
-    reference: Reference = "champion" if scored else "persistence"
-    name, background, outdated = "persistence", "", ""
+    baseline: Reference = "majority" if isinstance(desk.config.data, TableConfig) else "persistence"
+    reference: Reference = "champion" if scored else baseline
+    name, background, outdated = str(baseline), "", ""
     if champion is None:
         background = f"there is no champion as of {end.date()}"
     elif scored is None and not champions.same_shapes(champion.model, model.model):

@@ -11,16 +11,18 @@ from typing import TypeVar
 import numpy as np
 
 from fl_tasks.contracts.base import Contract
-from fl_tasks.contracts.config import AgencyConfig, ScenarioConfig, load_agency, load_scenario
+from fl_tasks.contracts.config import AgencyConfig, ScenarioConfig, SeriesConfig, load_agency, load_scenario
 from fl_tasks.contracts.errors import ConfigError, FLError
 from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.contracts.table_config import TableConfig
+from fl_tasks.contracts.table_source import TableSource
 from fl_tasks.contracts.units import conversion
 from fl_tasks.data.ingest import read_source
 from fl_tasks.data.series import Series
 from fl_tasks.data.table import Collected
 from fl_tasks.scenarios import load
 from fl_tasks.secagg.parameters import checked_threshold, largest_weight
-from fl_tasks.stages.validate import load_suite
+from fl_tasks.stages.suites import load_suite
 
 MOST_PROBLEMS = 20
 C = TypeVar("C", bound=Contract)
@@ -65,7 +67,14 @@ def inspect_source(federation: Path, folder: Path, scenario: str, agency: str, p
     if path is not None:
         folder, name = path.absolute().parent, str(path)
         source = source.model_copy(update={"path": path.name, "sql": None})
+    if isinstance(source, TableSource):
+        return inspect_table(load_scenario(federation, scenario).table, source, folder, name)
     return _read_all(source, folder, name)
+
+
+def inspect_table(config: TableConfig, source: TableSource, folder: Path, name: str) -> Inspection:
+    """Read the whole of an agency's table."""
+    raise NotImplementedError
 
 
 def _read_all(source: SourceConfig, folder: Path, name: str) -> Inspection:
@@ -180,11 +189,17 @@ def _misfits(path: Path, scenario: ScenarioConfig, members: Sequence[AgencyConfi
             "secagg.w_max admit; lower it, or raise one of them"
         )
     for member in members:
-        step = member.scenarios[scenario.scenario].step_minutes
-        if scenario.data.step_minutes % step:
+        where = f"{path.parents[1] / 'agencies' / f'{member.agency}.yaml'}: field scenarios.{scenario.scenario}"
+        source, data = member.scenarios[scenario.scenario], scenario.data
+        if source.kind != data.kind:
+            misfits.append(f"{where}.kind: got {source.kind}, the scenario's data are of kind {data.kind}")
+        elif (
+            isinstance(source, SourceConfig)
+            and isinstance(data, SeriesConfig)
+            and data.step_minutes % source.step_minutes
+        ):
             misfits.append(
-                f"{path.parents[1] / 'agencies' / f'{member.agency}.yaml'}: field "
-                f"scenarios.{scenario.scenario}.step_minutes: {step} does not divide the scenario's "
-                f"{scenario.data.step_minutes}; data cannot be put on its steps"
+                f"{where}.step_minutes: {source.step_minutes} does not divide the scenario's {data.step_minutes}; "
+                "data cannot be put on its steps"
             )
     return misfits

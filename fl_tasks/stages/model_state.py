@@ -8,8 +8,10 @@ from pathlib import Path
 from fl_tasks.contracts.base import write_atomic
 from fl_tasks.contracts.config import ScenarioConfig
 from fl_tasks.contracts.jobs import ModelSpec
+from fl_tasks.contracts.preparation import Preparation
 from fl_tasks.contracts.report import RoundRecord
 from fl_tasks.contracts.stage import StageSpec
+from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors, tensors_sha256, tensors_to_bytes
 from fl_tasks.exchange.folder import FolderExchange
 from fl_tasks.scenarios import load
@@ -21,9 +23,19 @@ FINAL_WEIGHTS = "final/model.npz"
 _MODEL, _STATE = "model/", "optimizer/"
 
 
-def model_spec(config: ScenarioConfig) -> ModelSpec:
-    """Which model a scenario's configuration means."""
-    inputs, outputs = load(config.scenario).shapes(config.data)
+def model_spec(config: ScenarioConfig, preparation: Preparation | None = None) -> ModelSpec:
+    """Which model a scenario's configuration means; of a table with what its survey ended with."""
+    scenario = load(config.scenario)
+    if isinstance(config.data, TableConfig):
+        inputs, outputs = scenario.shapes(config.data, preparation)
+        return ModelSpec(
+            scenario=config.scenario,
+            learning=config.learning,
+            input_shape=inputs,
+            output_shape=outputs,
+            preparation=preparation,
+        )
+    inputs, outputs = scenario.shapes(config.data)
     return ModelSpec(
         scenario=config.scenario,
         learning=config.learning,

@@ -21,6 +21,7 @@ from fl_tasks.contracts.policy import AdmittedSource, Policy, ScenarioPolicy
 from fl_tasks.contracts.roster import CohortBody, Roster
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.stage import StageSpec
+from fl_tasks.contracts.table_source import TableSource
 from fl_tasks.secagg.parameters import checked_threshold
 
 
@@ -37,7 +38,7 @@ class Gate:
     scenario: str
     policy: ScenarioPolicy
 
-    def check_config(self, config: ScenarioConfig, source: SourceConfig) -> None:
+    def check_config(self, config: ScenarioConfig, source: SourceConfig | TableSource) -> None:
         """Hold the federation's YAML against the policy, the agency's own declaration of its data included."""
         wanted = AdmittedSource.of(source)
         if wanted not in self.policy.sources:
@@ -46,7 +47,7 @@ class Gate:
             declared = source.identifiers.get(column)
             if declared not in (how, "drop"):
                 self._refuse(f"identifiers.{column}", declared or "to keep it", how)
-        if source.flow_table is not None:
+        if isinstance(source, SourceConfig) and source.flow_table is not None:
             least = self.policy.flow_tables.get(source.flow_table.path)
             if least is None:
                 self._refuse("flow_tables", source.flow_table.path, ", ".join(self.policy.flow_tables) or "none")

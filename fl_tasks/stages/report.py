@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from operator import attrgetter
 from statistics import fmean
 
 from fl_tasks.contracts.base import sha256_hex, write_atomic
@@ -15,6 +14,7 @@ from fl_tasks.contracts.report import (
     SCALED,
     Evaluation,
     EvaluationReport,
+    Figure,
     LocalComparison,
     Metric,
     ModelReport,
@@ -203,15 +203,27 @@ def _evaluation(desk: Desk) -> EvaluationReport:
 def _comparison(evaluation: EvaluationReport) -> dict[str, LocalComparison]:
     """Hold the federated model against the local-only ones, where both were scored."""
     both = {name: one for name, one in evaluation.agencies.items() if one.federated and one.local_only}
-    figure = attrgetter("scaled_rmse" if overall_unit(evaluation) == SCALED else "rmse")
+    scaled = overall_unit(evaluation) == SCALED
+
+    def figure(metric: Metric) -> Figure:
+        return metric.scaled if scaled else metric.figures[0]
+
     found: dict[str, LocalComparison] = {}
-    for horizon in next((one.federated for one in both.values()), {}):
-        pairs = {name: (figure(one.federated[horizon]), figure(one.local_only[horizon])) for name, one in both.items()}
+    for horizon, one in next((one.federated for one in both.values()), {}).items():
+        measure, higher = figure(one).name, figure(one).higher_is_better
+        pairs = {
+            name: (figure(one.federated[horizon]).value, figure(one.local_only[horizon]).value)
+            for name, one in both.items()
+        }
         found[horizon] = LocalComparison(
+            measure=measure,
+            higher_is_better=higher,
             federated=fmean(together for together, _ in pairs.values()),
             local_only=fmean(alone for _, alone in pairs.values()),
             alone_better={
-                name: round(1.0 - alone / together, 4) for name, (together, alone) in pairs.items() if alone < together
+                name: round(abs(1.0 - alone / together), 4)
+                for name, (together, alone) in pairs.items()
+                if (alone > together if higher else alone < together)
             },
         )
     return found
@@ -230,7 +242,7 @@ def _overall(config: ScenarioConfig, agencies: dict[str, Evaluation], *, mixed: 
     parts: dict[str, dict[str, Metric]] = {}
     for kind in Evaluation.model_fields:
         found = [getattr(evaluation, kind) for evaluation in agencies.values() if getattr(evaluation, kind)]
-        parts[kind] = {horizon: pool([one[horizon] for one in found]) for horizon in config.data.horizons if found}
+        parts[kind] = {horizon: pool([one[horizon] for one in found]) for horizon in (found[0] if found else ())}
     return Evaluation(**parts)
 
 

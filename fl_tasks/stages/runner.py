@@ -7,6 +7,7 @@ import logging
 import time
 from pathlib import Path
 
+from fl_tasks.contracts.config import load_scenario
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.stage import StageResult, StageSpec, read_spec, write_result
 from fl_tasks.stages.admission import admit, journal_refusal
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 # Stages whose module has another name than the stage: `list` is a builtin.
 _MODULES = {"list": "key_list"}
+# Kind of the scenario's data -> package of its data stages.
+_KINDS = {"series": "series", "table": "tables"}
 
 
 def run_stage(path: Path) -> StageResult:
@@ -31,9 +34,7 @@ def run_stage(path: Path) -> StageResult:
         if spec.agency is not None:
             admit(spec)
         # Late, so that a stage imports only what it needs.
-        result: StageResult = importlib.import_module(f"fl_tasks.stages.{_MODULES.get(spec.stage, spec.stage)}").run(
-            spec
-        )
+        result: StageResult = importlib.import_module(f"fl_tasks.stages.{_module(spec)}").run(spec)
     except StageSkipped as skipped:
         result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped)[:500])
     except FLError as error:
@@ -50,6 +51,13 @@ def run_stage(path: Path) -> StageResult:
     write_result(spec, result)
     log.info("stage=%s status=%s seconds=%.1f %s", spec.label, result.status, result.seconds, _where(spec))
     return result
+
+
+def _module(spec: StageSpec) -> str:
+    if spec.stage in (*DATA_STAGES, "predict"):
+        kind = load_scenario(spec.federation, spec.scenario).data.kind
+        return f"{_KINDS[kind]}.{spec.stage}"
+    return _MODULES.get(spec.stage, spec.stage)
 
 
 def _where(spec: StageSpec) -> str:

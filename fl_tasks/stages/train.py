@@ -76,7 +76,7 @@ def _make_update(desk: Desk, model: bytes) -> Ring:
     save_tensors(weights_path, weights)
     order = training_seed(spec, "order", round_.to_bytes(4, "big"), model)
     job = TrainJob(
-        model=model_spec(desk.config),
+        model=model_spec(desk.config, desk.cohort.preparation),
         weights=weights_path,
         examples=fit_examples(spec.folder),
         validation_examples=validation_examples(spec.folder) if early_stop else None,

@@ -21,8 +21,9 @@ from fl_tasks.secagg import names
 from fl_tasks.secagg.agency import Party, RoundSecret, mask_update
 from fl_tasks.secagg.messages import Manifest, Reveal, Upload
 from fl_tasks.secagg.shamir import combine, lagrange_weights
-from fl_tasks.stages import enrol, installed_code, policy, predict
+from fl_tasks.stages import enrol, installed_code, policy
 from fl_tasks.stages.runner import run_stage
+from fl_tasks.stages.series import predict
 from tests.attacks.agency_site import AGENCY, REPOSITORY, RUN_ID, SCENARIO, Site
 from tests.secagg.federation import Federation, model_of, secagg_config
 

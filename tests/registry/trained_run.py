@@ -17,7 +17,7 @@ from fl_tasks.contracts.champion import ChampionBody
 from fl_tasks.contracts.config import ScenarioConfig, load_scenario
 from fl_tasks.contracts.jobs import ModelSpec
 from fl_tasks.contracts.paths import Home
-from fl_tasks.contracts.report import Evaluation, EvaluationBody, Metric, RoundRecord
+from fl_tasks.contracts.report import Evaluation, EvaluationBody, ForecastMetric, RoundRecord
 from fl_tasks.contracts.roster import CohortBody
 from fl_tasks.contracts.stage import StageResult, StageSpec, write_spec
 from fl_tasks.contracts.tensors import Tensors, tensors_sha256
@@ -35,10 +35,10 @@ AGENCIES = tuple(f"district_{corner}" for corner in ("northeast", "northwest", "
 ZONE = ZoneInfo("America/Los_Angeles")
 
 
-def metric(scaled_rmse: float) -> Metric:
+def metric(scaled_rmse: float) -> ForecastMetric:
     """A metric of which only the scaled RMSE matters; a standard deviation is 10 of the agency's unit."""
     own = 10.0 * scaled_rmse
-    return Metric(
+    return ForecastMetric(
         mae=own, rmse=own, n=777_777, last_step_mae=own, last_step_rmse=own, scaled_mae=scaled_rmse,
         scaled_rmse=scaled_rmse,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from fl_tasks.contracts.report import (
     AgencyQuality,
     Evaluation,
     EvaluationReport,
+    ForecastMetric,
     GateReport,
-    Metric,
     ModelReport,
     ProfilePoint,
     Report,
@@ -32,8 +32,8 @@ _MODELS = {"federated": 0.31, "local_only": 0.33, "persistence": 0.48, "seasonal
 _STAGES = ("ingest", "standardize", "validate", "cohort", "keys", "shares", "train", "ack", "reveal", "aggregate")
 
 
-def metric(scaled: float, std: float) -> Metric:
-    return Metric(
+def metric(scaled: float, std: float) -> ForecastMetric:
+    return ForecastMetric(
         mae=scaled * std * 0.7,
         rmse=scaled * std,
         n=48_310,

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from fl_tasks.contracts.data import QualityReport, data_docs_path, quality_path
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.stage import StageSpec
-from fl_tasks.stages import anonymize, ingest, standardize, validate
+from fl_tasks.stages.series import anonymize, ingest, standardize, validate
 
 ROOT = Path(__file__).resolve().parents[2]
 FEDERATION = ROOT / "dags" / "federation"

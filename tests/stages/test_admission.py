@@ -80,7 +80,7 @@ def test_a_reason_that_the_coordinator_made_long_does_not_break_the_stage(place,
     def run(_):
         raise StageSkipped("x" * 10_000)
 
-    monkeypatch.setattr(importlib.import_module("fl_tasks.stages.ingest"), "run", run)
+    monkeypatch.setattr(importlib.import_module("fl_tasks.stages.series.ingest"), "run", run)
     assert len(run_stage(write_spec(place.spec())).reason) == 500
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fl_tasks.data.series import Series, read_series, write_series
-from fl_tasks.stages import anonymize
+from fl_tasks.stages.series import anonymize
 
 PLATES = ["京A12345", "", "京A·12345", "沪B98765", "京A12345"]
 AGENCY = """\

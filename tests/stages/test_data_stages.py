@@ -35,7 +35,8 @@ from fl_tasks.scenarios.hand_out import hand_out
 if importlib.util.find_spec("pyarrow") is None:
     pytest.skip("the data stages run in the Airflow environment", allow_module_level=True)
 
-from fl_tasks.stages import anonymize, ingest, standardize, validate
+from fl_tasks.stages import suites
+from fl_tasks.stages.series import anonymize, ingest, standardize, validate
 from tests.stages.data_stages import (
     AGENCY,
     FEDERATION,
@@ -174,7 +175,7 @@ def test_an_agency_that_has_not_joined_is_told_so(home, tmp_path):
 
 def test_a_scenario_without_data_checks_is_a_configuration_error():
     with pytest.raises(ConfigError, match=r"add expectations/nothing_here/suite\.py"):
-        validate.load_suite("nothing_here")
+        suites.load_suite("nothing_here")
 
 
 def test_only_rows_before_the_intervals_end_are_learned_from(home):

@@ -28,7 +28,7 @@ if importlib.util.find_spec("pyarrow") is None:
 
 from fl_tasks.data.accepted import save_accepted
 from fl_tasks.data.series import read_series
-from fl_tasks.stages import ingest
+from fl_tasks.stages.series import ingest
 from tests.stages.federation_run import REPOSITORY
 
 AGENCY = "los_angeles"

@@ -24,9 +24,10 @@ from fl_tasks.contracts.tensors import tensors_sha256, tensors_to_bytes
 from fl_tasks.data.forecast_files import forecast_path, picture_path
 from fl_tasks.data.series import Series, write_series
 from fl_tasks.data.windows import Scale
-from fl_tasks.stages import champions, enrol, predict
+from fl_tasks.stages import champions, enrol
 from fl_tasks.stages.model_state import model_spec
 from fl_tasks.stages.runner import run_stage
+from fl_tasks.stages.series import predict
 
 pd = pytest.importorskip("pandas")
 

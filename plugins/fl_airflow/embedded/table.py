@@ -10,14 +10,15 @@ from fl_tasks.report.comparison import sentences
 WIDTH = 120
 """Longest line, in characters."""
 
-_MODELS = ("federated", "local_only", "persistence", "champion")
+_MODELS = ("federated", "local_only", "persistence", "majority", "champion")
 _HEADS = {"local_only": "local", "persistence": "persist."}
+_FIGURES = 2  # of each model; the report has all
 _NAME, _CELL = 22, 10
 # 22 + 1 for a name, 16 for the longest unit, and 8 cells: 119.
 
 
 def summary(report: Report) -> str:
-    """Return the table of one report: a row an agency, RMSE and MAE of each model in the agency's own unit."""
+    """Return the table of one report: a row an agency, each model's two first figures."""
     lines: list[str] = []
     rows = [*sorted(report.evaluation.agencies.items()), ("overall", report.evaluation.overall)]
     for horizon in dict.fromkeys(horizon for _, item in rows for model in _MODELS for horizon in _of(item, model)):
@@ -51,14 +52,15 @@ def _block(report: Report, rows: list[tuple[str, Evaluation]], horizon: str) -> 
     name_width = min(_NAME, max(len(name) for name, _ in rows)) + 1
     unit_width = max(len(unit) for unit in units.values())
     start, side = name_width + unit_width, _CELL * len(models)
+    first = next(metric for _, item in rows for model in models if (metric := _of(item, model).get(horizon)))
     lines = [
-        f"{horizon:{start}}{'RMSE':>{side}}{'MAE':>{side}}",
+        f"{horizon:{start}}" + "".join(f"{figure.name:>{side}}" for figure in first.figures[:_FIGURES]),
         " " * start + "".join(f" {_HEADS.get(model, model):>{_CELL - 1}}" for model in models * 2),
     ]
     for name, item in rows:
         found: list[Metric | None] = [_of(item, model).get(horizon) for model in models]
         if any(found):
-            cells = [_cell(m.rmse if m else None) for m in found] + [_cell(m.mae if m else None) for m in found]
+            cells = [_cell(m.figures[place].value if m else None) for place in range(_FIGURES) for m in found]
             lines.append(f"{_short(name):{name_width}}{units[name]:{unit_width}}{''.join(cells)}")
     return lines
 

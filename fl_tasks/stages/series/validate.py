@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from types import ModuleType
 
 from fl_tasks.contracts.base import write_atomic
-from fl_tasks.contracts.config import load_scenario, load_source
+from fl_tasks.contracts.config import load_scenario, load_series_source
 from fl_tasks.contracts.data import (
     Accepted,
     Ingested,
@@ -21,7 +19,6 @@ from fl_tasks.contracts.data import (
     standardized_path,
     standardized_record_path,
 )
-from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.data import drift
 from fl_tasks.data.accepted import load_accepted, save_accepted
@@ -32,6 +29,7 @@ from fl_tasks.data.series import read_series
 from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.windows import Windows
 from fl_tasks.stages.context import folder_of
+from fl_tasks.stages.suites import load_suite
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +46,11 @@ def run(spec: StageSpec) -> StageResult:
         DataRejected: If a critical check failed; the message names the checks, never a value.
     """
     scenario = load_scenario(spec.federation, spec.scenario)
-    source = load_source(spec.federation, spec.agency, spec.scenario)
+    source = load_series_source(spec.federation, spec.agency, spec.scenario)
     suite = load_suite(spec.scenario)
     grid = read_series(standardized_path(spec.folder))
     rows = Standardized.model_validate_json(standardized_record_path(spec.folder).read_bytes()).rows
-    windows = Windows(grid, scenario.data, hold_validation=scenario.rounds.early_stop is not None)
+    windows = Windows(grid, scenario.series, hold_validation=scenario.rounds.early_stop is not None)
     interval = local_interval(scenario.schedule, spec.data_interval)
     values = drift.month_values(grid, interval)
     frames = {
@@ -70,10 +68,10 @@ def run(spec: StageSpec) -> StageResult:
             psi=drift.psi(known.reference[drift.VALUE], values),
             volume_ratio=drift.values_a_day(values, interval) / known.values_a_day,
         )
-    report = judge(frames, suite.suites(source, scenario.data, interval), docs=data_docs_path(spec.folder))
+    report = judge(frames, suite.suites(source, scenario.series, interval), docs=data_docs_path(spec.folder))
     write_atomic(quality_path(spec.folder), report.model_dump_json(indent=1).encode())
     require(report, told(frames["columns"]))
-    prepared = freeze(spec.folder, grid, windows, scenario.data, rows, unit=source.unit)
+    prepared = freeze(spec.folder, grid, windows, scenario.series, rows, unit=source.unit)
     if not spec.dry_run:
         accepted = Accepted(
             interval_end=spec.data_interval[1],
@@ -120,16 +118,3 @@ def _compared_with(spec: StageSpec) -> Accepted | None:
         write_atomic(path, b"null" if known is None else known.model_dump_json().encode())
     content = path.read_bytes()
     return None if content == b"null" else Accepted.model_validate_json(content)
-
-
-def load_suite(scenario: str) -> ModuleType:
-    """Return expectations/<scenario>/suite.py; raises ConfigError if there is none."""
-    name = f"expectations.{scenario}.suite"
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise
-        raise ConfigError(
-            f"scenario {scenario!r} has a YAML but no data checks; add expectations/{scenario}/suite.py"
-        ) from error

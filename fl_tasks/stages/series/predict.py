@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
 from fl_tasks.contracts.champion import ChampionBody
-from fl_tasks.contracts.config import SeriesConfig, load_scenario, load_source
+from fl_tasks.contracts.config import SeriesConfig, load_scenario, load_series_source
 from fl_tasks.contracts.data import Prepared, prepared_path, standardized_path
 from fl_tasks.contracts.errors import ConfigError, DataRejected
 from fl_tasks.contracts.jobs import ModelSpec, PredictJob
@@ -49,8 +49,8 @@ def run(spec: StageSpec) -> StageResult:
     """
     agency = str(spec.agency)
     scenario = load_scenario(spec.federation, spec.scenario)
-    config = scenario.data
-    source = load_source(spec.federation, agency, spec.scenario)
+    config = scenario.series
+    source = load_series_source(spec.federation, agency, spec.scenario)
     try:
         champion, weights = accept_champion(spec)
     except NoChampion as error:

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
-from fl_tasks.contracts.config import load_source
+from fl_tasks.contracts.config import load_series_source
 from fl_tasks.contracts.data import (
     Deidentified,
     deidentified_path,
@@ -49,7 +49,7 @@ def run(spec: StageSpec) -> StageResult:
     """
     if spec.agency is None:
         raise ConfigError("stage anonymize: field agency: an agency is needed; set it in the spec")
-    source = load_source(spec.federation, spec.agency, spec.scenario)
+    source = load_series_source(spec.federation, spec.agency, spec.scenario)
     record = _frozen(spec.folder) or _anonymize(spec, spec.agency, source)
     told = {"cells": record.cells, "suppressed": record.suppressed, "complementary": record.complementary}
     counts = publishable({name: count for name, count in told.items() if count is not None})

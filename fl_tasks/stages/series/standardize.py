@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
-from fl_tasks.contracts.config import load_scenario, load_source
+from fl_tasks.contracts.config import load_scenario, load_series_source
 from fl_tasks.contracts.data import deidentified_path, quarantine_path, standardized_path, standardized_record_path
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.data.series import read_series, write_series
@@ -26,8 +26,8 @@ def run(spec: StageSpec) -> StageResult:
         ConfigError: If the agency has not joined the scenario, or its step does not fit.
         DataRejected: If no row is left.
     """
-    config = load_scenario(spec.federation, spec.scenario).data
-    source = load_source(spec.federation, spec.agency, spec.scenario)
+    config = load_scenario(spec.federation, spec.scenario).series
+    source = load_series_source(spec.federation, spec.agency, spec.scenario)
     outcome = standardize(read_series(deidentified_path(spec.folder)), source, config)
     grid, quarantine = standardized_path(spec.folder), quarantine_path(spec.folder)
     write_series(quarantine, outcome.quarantine, reasons=outcome.reasons)

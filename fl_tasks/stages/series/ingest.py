@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
-from fl_tasks.contracts.config import load_scenario, load_source
+from fl_tasks.contracts.config import load_scenario, load_series_source
 from fl_tasks.contracts.data import Ingested, accepted_path, ingested_path, prepared_path, raw_path
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.source import SourceConfig
@@ -32,7 +32,7 @@ def run(spec: StageSpec) -> StageResult:
     """
     if spec.agency is None:
         raise ConfigError("stage ingest: field agency: an agency is needed; set it in the spec")
-    source = load_source(spec.federation, spec.agency, spec.scenario)
+    source = load_series_source(spec.federation, spec.agency, spec.scenario)
     path = raw_path(spec.folder)
     if prepared_path(spec.folder).exists():
         raw = read_series(path)

@@ -1,0 +1,1 @@
+"""The data stages of scenarios that forecast series: wide tables, one row a time, one column a series."""
