@@ -1,13 +1,14 @@
 """
 # Forecast
 
-One DAG per scenario in `federation/scenarios/`: each agency uses the champion on its own data.
+One DAG per scenario in `federation/scenarios/`: each agency uses the champion on its own data. It forecasts its series,
+or scores the rows of its table: the probability of each class, for each row.
 
 - Starts when a promotion updates the asset `global_model/<scenario>`; by hand at any time.
-- Reads each agency's own data, at the agency. The forecast stays there, in the agency's own folder and units.
+- Reads each agency's own data, at the agency. Forecast or scores stay there, in the agency's own folder and units.
 - The data interval is that of the promoted model; by hand the parameter `interval`, else the last one that is over.
 - Parameters only reduce: fewer `agencies`, another data `interval`.
-- Safe to clear or retry. Red means that at least one agency has no forecast; the others have theirs.
+- Safe to clear or retry. Red means that at least one agency has no forecast or scores; the others have theirs.
   See docs/runbooks/forecast.md.
 """
 

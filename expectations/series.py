@@ -18,8 +18,8 @@ import great_expectations as gx
 from great_expectations.expectations import core as gxe
 from great_expectations.expectations.expectation import Expectation
 
-from fl_tasks.contracts.config import QualityConfig, SeriesConfig
 from fl_tasks.contracts.data import FIGURE_LEAST
+from fl_tasks.contracts.series_config import QualityConfig, SeriesConfig
 from fl_tasks.contracts.source import SourceConfig
 
 VOLUME = (0.5, 2.0)
@@ -135,6 +135,11 @@ def _harvest(quality: QualityConfig) -> list[Expectation]:
             column="held_back_windows",
             min_value=FIGURE_LEAST,
             **_critical("held_back_windows", f"at least {FIGURE_LEAST} windows in each part that is held back"),
+        ),
+        gxe.ExpectColumnMinToBeBetween(
+            column="nonzero_values",
+            min_value=quality.min_nonzero,
+            **_critical("nonzero", f"at least {quality.min_nonzero} values other than zero to train on"),
         ),
         gxe.ExpectColumnMaxToBeBetween(
             column="quarantined_share",

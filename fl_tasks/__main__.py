@@ -78,6 +78,37 @@ def _agency_lift(options: argparse.Namespace) -> None:
     print(f"{options.agency}: another set of agencies is admitted once under model {options.model}")
 
 
+def _serve(options: argparse.Namespace) -> None:
+    """Serve the stages of one party, or of all that this installation has."""
+    from fl_tasks.contracts.errors import PolicyRefused  # noqa: PLC0415
+    from fl_tasks.contracts.stage import read_spec  # noqa: PLC0415
+    from fl_tasks.daemon.server import Daemon  # noqa: PLC0415
+    from fl_tasks.daemon.workers import Workers  # noqa: PLC0415
+    from fl_tasks.stages.learning_process import learning_python  # noqa: PLC0415
+
+    def run(stage: str, spec: str) -> int:
+        return main(["run", stage, "--spec", spec])
+
+    def run_own(stage: str, spec: str) -> int:
+        def checked() -> None:
+            agency = read_spec(Path(spec)).agency
+            if agency != options.agency:
+                raise PolicyRefused(f"{spec}: field agency: is {agency!r}, this daemon serves {options.agency!r}")
+
+        return exit_code_of(checked) or run(stage, spec)
+
+    memory = options.memory_mib * 2**20
+    parties = {"all": home().root, "coordinator": home().coordinator}
+    Daemon(
+        parties.get(options.party) or home().agency(options.agency),
+        Workers(learning_python, most=len(os.sched_getaffinity(0)), memory_bytes=memory),
+        memory_bytes=memory,
+        idle_seconds=options.idle,
+        owner=options.owner,
+        run=run if options.party == "all" else run_own,
+    ).serve()
+
+
 def _coordinator_init(options: argparse.Namespace) -> None:
     from fl_tasks.stages import enrol  # noqa: PLC0415
 
@@ -152,6 +183,17 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--agency", required=True)
 
     coordinator = commands.add_parser("coordinator", help="Commands of the coordinator.").add_subparsers(required=True)
+    serve = [
+        command(commands, "serve", "Run the stages of all parties of this installation, ready at once.", _serve),
+        command(agency, "serve", "Run an agency's stages, ready at once.", _serve),
+        command(coordinator, "serve", "Run the coordinator's stages, ready at once.", _serve),
+    ]
+    for made, party in zip(serve, ("all", "agency", "coordinator"), strict=True):
+        made.set_defaults(party=party, agency=None)
+        made.add_argument("--idle", type=float, default=600.0, metavar="SECONDS", help="end after so long without work")
+        made.add_argument("--memory-mib", type=int, default=8192, help="most memory of one stage or learning worker")
+        made.add_argument("--owner", type=int, metavar="PID", help="end with this process")
+    serve[1].add_argument("--agency", required=True)
     propose = command(coordinator, "init", "Make the coordinator's key and propose a roster.", _coordinator_init)
     propose.add_argument("--scenario", required=True)
     return top

@@ -19,3 +19,7 @@ class PolicyUnreachable(DataRejected):
 
 class LatticeTooLarge(ConfigError):
     """The hierarchies have more combinations of levels than can be searched."""
+
+
+class NoRecoding(PolicyUnreachable):
+    """No one recoding holds k, l and t within the suppression limit at every agency."""

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,14 +21,13 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from fl_tasks.contracts.base import Contract, Name, describe
 from fl_tasks.contracts.errors import ConfigError
+from fl_tasks.contracts.series_config import Fraction, SeriesConfig
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.table_source import TableSource
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 OptimizerName = Literal["sgd", "adam", "yogi"]
 ModelName = Literal["gru", "mlp", "logistic", "cnn"]
-Cycle = Literal["day", "week"]
 
 
 class ScheduleConfig(Contract):
@@ -148,88 +151,6 @@ class LearningConfig(Contract):
     )
 
 
-class SplitConfig(Contract):
-    """Parts of an agency's own span of time, in this order."""
-
-    train: Fraction
-    validation: Fraction
-    test: Fraction
-
-    @model_validator(mode="after")
-    def _whole(self) -> SplitConfig:
-        total = self.train + self.validation + self.test
-        if abs(total - 1.0) > 1e-9:
-            raise ValueError(f"train + validation + test must be 1, got {total:.6f}")
-        return self
-
-
-class QualityConfig(Contract):
-    """Limits of the data checks; an agency beyond one of them is left out of the run, where no warning is said."""
-
-    min_completeness: Fraction = Field(description="Share of expected values that must be present.")
-    min_series: int = Field(ge=1, description="Series (sensors) that an agency must have.")
-    min_windows: int = Field(ge=1, description="Training windows that an agency must have.")
-    max_quarantined: Fraction = Field(description="Share of raw rows that may be rejected.")
-    max_psi: float = Field(
-        default=0.25,
-        gt=0.0,
-        description="Population stability index against the last accepted month; above it is a warning.",
-    )
-    max_age_days: int = Field(
-        default=7,
-        ge=0,
-        le=366,
-        description="Days before the interval's end at which the newest row may lie. Older is a warning where a model "
-        "is trained; where one is used, no forecast is made.",
-    )
-
-
-class SharedScale(Contract):
-    """One scale of the model's values for all agencies, fixed before any data are seen: (value - mean) / std.
-
-    Where all measure the same thing, a change of ten then is the same to the model at each of them.
-    """
-
-    unit: str = Field(description="Unit of mean and std; an agency's own unit converts within the dimension.")
-    mean: float
-    std: float = Field(gt=0.0)
-
-
-class SeriesConfig(Contract):
-    """A time-series scenario's data: sampling, window, horizons, split. Units and ranges are each agency's."""
-
-    kind: Literal["series"] = "series"
-    step_minutes: int = Field(ge=1, le=1440, description="Sampling step of the model, minutes.")
-    min_coverage: Fraction = Field(
-        default=1.0, description="Share of a step's readings that must be there, where data come more often."
-    )
-    input_steps: int = Field(ge=1, le=1000, description="Steps that the model sees.")
-    calendar: tuple[Cycle, ...] = Field(
-        default=("day",), description="Cycles that the model sees, each as sine and cosine of the step's time."
-    )
-    scale: SharedScale | None = Field(
-        default=None, description="Without it, each agency's values are scaled by its own mean and standard deviation."
-    )
-    series_levels: bool = Field(
-        default=False, description="Whether the model sees each series' own mean and standard deviation, scaled."
-    )
-    horizons: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
-        min_length=1, description="Name of each horizon and its length in steps."
-    )
-    split: SplitConfig
-    quality: QualityConfig
-
-    @property
-    def target_steps(self) -> int:
-        """Steps that the model predicts: the longest horizon."""
-        return max(self.horizons.values())
-
-    @property
-    def features(self) -> int:
-        """Features of one step: the scaled value, sine and cosine of each cycle, the series' two levels."""
-        return 1 + 2 * len(self.calendar) + 2 * self.series_levels
-
-
 def _kind(value: Any) -> str:  # noqa: ANN401 - what the YAML holds there is not known yet
     return str(value.get("kind", "series") if isinstance(value, dict) else getattr(value, "kind", "series"))
 
@@ -281,6 +202,32 @@ class AgencyConfig(Contract):
 C = TypeVar("C", bound=Contract)
 
 
+# pydantic names the kind of data or of a source as if it were a field; in the YAML it is none.
+_KIND = re.compile(r"^(field (?:data|scenarios\.[a-z0-9_]+))\.(?:series|table)(?=[.:])")
+
+
+_READ: ContextVar[dict[Path, bytes] | None] = ContextVar("_READ", default=None)
+
+
+@contextmanager
+def one_reading() -> Iterator[None]:
+    """Within it a YAML is read once: what was checked is what is used, though the file is exchanged meanwhile."""
+    token = _READ.set({})
+    try:
+        yield
+    finally:
+        _READ.reset(token)
+
+
+def _content(path: Path) -> bytes:
+    read = _READ.get()
+    if read is None:
+        return path.read_bytes()
+    if path not in read:
+        read[path] = path.read_bytes()
+    return read[path]
+
+
 def load_yaml(path: Path, kind: type[C]) -> C:
     """Read one YAML file as a contract.
 
@@ -289,7 +236,7 @@ def load_yaml(path: Path, kind: type[C]) -> C:
             out of range. The message names the file, the line and the field.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _content(path).decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such file; a {kind.__name__} is needed here") from error
     except UnicodeDecodeError as error:
@@ -304,7 +251,8 @@ def load_yaml(path: Path, kind: type[C]) -> C:
         return kind.model_validate_json(json.dumps(value, default=str))
     except ValidationError as error:
         line = _line_of(root, error.errors(include_url=False, include_input=False)[0]["loc"])
-        raise ConfigError(f"{path}:{line}: {describe(error)}") from error
+        field_and_reason = _KIND.sub(r"\1", describe(error))
+        raise ConfigError(f"{path}:{line}: {field_and_reason}") from error
 
 
 def _line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
@@ -317,7 +265,8 @@ def _line_of(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
                     line, node = key.start_mark.line + 1, child
                     break
             else:
-                return line
+                if part not in ("series", "table"):  # the kind of a source or of data is no key, its fields are
+                    return line
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             line = node.start_mark.line + 1

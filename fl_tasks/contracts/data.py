@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,16 @@ class RowCounts(Contract):
     merged: int = Field(ge=0, description="Duplicates folded into another row.")
 
 
+class Harmonized(Contract):
+    """Where the rows of a table went when they were read; it never leaves the agency."""
+
+    rows: RowCounts
+    quarantined_by_reason: dict[str, int] = Field(description="Reason -> rows; the rows are in rejected.parquet.")
+    identifiers: dict[str, Literal["drop", "hash"]] = Field(description="Identifying columns that were there.")
+    present: float = Field(ge=0.0, le=1.0, description="Share of the values of columns that the model sees.")
+    newest: dt.date = Field(description="Newest day that a row speaks of.")
+
+
 class Ingested(Contract):
     """What ingest read; it never leaves the agency, but for its notes."""
 
@@ -34,6 +45,7 @@ class Ingested(Contract):
     corrected: int = Field(ge=0, description="Rows of an earlier file that a later one replaced.")
     months: dict[str, Sha256] = Field(description="Month that lies whole in the span, like 2018-06 -> its hash.")
     notes: tuple[str, ...] = Field(default=(), description="Replay; months that changed since the last accepted run.")
+    table: Harmonized | None = Field(default=None, description="Of a table, where `months` are none.")
 
 
 class Distribution(Contract):
@@ -68,6 +80,10 @@ class Standardized(Contract):
     zero_cells: int = Field(ge=0, description="Zeros that the scenario reads as missing.")
     out_of_range_cells: int = Field(ge=0, description="Values beyond the scenario's range, set to missing.")
     thin_cells: int = Field(default=0, ge=0, description="Values of a step that has too few of its readings.")
+    corrections: int = Field(default=0, ge=0, description="Negative counts, handled as the source declares.")
+    unspread: int = Field(
+        default=0, ge=0, description="Of them, those that the steps before could not take up whole; the rest is lost."
+    )
 
 
 class QualityCheck(Contract):
@@ -97,6 +113,10 @@ class Deidentified(Contract):
     complementary: int | None = Field(default=None, description="Further cells, without which margins would tell.")
     exposed: int | None = Field(default=None, description="Suppressed cells that a step's totals tell all the same.")
     cells: int | None = Field(default=None, description="Cells of the flow table that are not zero.")
+    rows: RowCounts | None = Field(default=None, description="Of a table: from what was read to what is released.")
+    quarantined_by_reason: dict[str, int] = Field(
+        default_factory=dict, description="Of a table: reason -> rows; the rows are in quarantine.parquet."
+    )
     sha256: Sha256 = Field(description="Of deidentified.parquet.")
 
 
@@ -117,7 +137,43 @@ class Prepared(Contract):
     level: float = Field(description="Mean of the fit part, in the agency's unit.")
     spread: float = Field(gt=0.0, description="Standard deviation of the fit part, in the agency's unit.")
     unit: str
+    population: int | None = Field(default=None, ge=1, description="Inhabitants, where the model sees rates.")
     sha256: Sha256 = Field(description="Over the hashes of the example files.")
+
+    @property
+    def fit_count(self) -> int:
+        """Examples to train on."""
+        return self.fit_windows
+
+
+class PreparedTable(Contract):
+    """The frozen examples of one run of a table.
+
+    `examples/fit`, `examples/validation` (with early stop) and `examples/test` below the run's folder each hold x.npy
+    and y.npy, float32: features or picture, and the class, one-hot. `examples/test` holds group.npy where there is a
+    protected column.
+    """
+
+    kind: Literal["table"] = "table"
+    rows: RowCounts
+    fit_rows: int = Field(ge=1)
+    validation_rows: int = Field(ge=0, description="0 without early stop: the fit takes them.")
+    test_rows: int = Field(ge=1)
+    groups: tuple[str, ...] = Field(default=(), description="Texts of the protected column, in the order of its codes.")
+    sha256: Sha256 = Field(description="Over the hashes of the example files.")
+
+    @property
+    def fit_count(self) -> int:
+        """Examples to train on."""
+        return self.fit_rows
+
+
+def read_prepared(folder: Path) -> Prepared | PreparedTable:
+    """Read the record of a run's frozen examples, of either kind; FileNotFoundError before they are frozen."""
+    data = prepared_path(folder).read_bytes()
+    if json.loads(data).get("kind") == "table":
+        return PreparedTable.model_validate_json(data)
+    return Prepared.model_validate_json(data)
 
 
 def accepted_path(agency_folder: Path, scenario: str) -> Path:
@@ -135,6 +191,11 @@ def ingested_path(folder: Path) -> Path:
     return folder / "ingested.json"
 
 
+def rejected_path(folder: Path) -> Path:
+    """Where ingest leaves the rejected rows of a table as they came, identifiers included, each with its reason."""
+    return folder / "rejected.parquet"
+
+
 def deidentified_path(folder: Path) -> Path:
     """Where anonymize leaves the rows without direct identifiers; the last stage that sees raw.parquet."""
     return folder / "deidentified.parquet"
@@ -143,6 +204,24 @@ def deidentified_path(folder: Path) -> Path:
 def deidentified_record_path(folder: Path) -> Path:
     """Where anonymize leaves its Deidentified record."""
     return folder / "deidentified.json"
+
+
+def preparation_path(folder: Path) -> Path:
+    """Where a run keeps the Preparation that is applied to its table."""
+    return folder / "preparation.json"
+
+
+def privacy_path(folder: Path) -> Path:
+    """Where anonymize leaves the PrivacyReport of a table with quasi-identifiers; it never leaves the agency whole."""
+    return folder / "privacy.json"
+
+
+def features_path(folder: Path) -> Path:
+    """Where standardize leaves what the model sees of each row of deidentified.parquet, in its order, as npy.
+
+    float32, shape (n, features), or (n, side, side, 1) of pictures.
+    """
+    return folder / "features.npy"
 
 
 def flow_table_path(folder: Path) -> Path:
@@ -198,3 +277,11 @@ def validation_examples(folder: Path) -> Path:
 def held_back_examples(folder: Path) -> Path:
     """Folder of the held-back examples."""
     return folder / "examples" / "test"
+
+
+def held_back_groups(folder: Path) -> Path:
+    """Where validate leaves the protected group of each held-back row of a table that has such a column.
+
+    npy, shape (n,), int16: the group's place among the column's values, -1 where it is missing.
+    """
+    return held_back_examples(folder) / "group.npy"

@@ -12,14 +12,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fl_tasks.contracts.base import Contract, Name
-from fl_tasks.contracts.config import Cycle, LearningConfig, SharedScale
+from fl_tasks.contracts.config import LearningConfig
 from fl_tasks.contracts.preparation import Preparation
+from fl_tasks.contracts.series_config import Cycle, RateConfig, SharedScale
 
 
 class ModelSpec(Contract):
     """Which Keras model to build and what it reads; the scenario's builder gets shapes and learning configuration.
 
-    Preparation, step, calendar, scale and levels say what the numbers mean: weights that fit by shape alone may not.
+    Preparation, step, calendar, scale, rate and levels say what the numbers mean: weights that fit by shape alone may
+    not. With quantiles a prediction has one more axis than y, their levels.
     """
 
     scenario: Name
@@ -31,6 +33,8 @@ class ModelSpec(Contract):
     calendar: tuple[Cycle, ...] = Field(default=(), description="Cycles behind the value in x, in this order.")
     scale: SharedScale | None = Field(default=None, description="Of the value in x; without it each agency's own.")
     series_levels: bool = Field(default=False, description="Whether x ends in the series' mean and deviation.")
+    rate: RateConfig | None = Field(default=None, description="What x's value is of a count; instead of a scale.")
+    quantiles: tuple[float, ...] = Field(default=(), description="Levels of the forecasts, ascending; none: one value.")
 
 
 class InitJob(Contract):
@@ -78,13 +82,19 @@ class LocalOnly(Contract):
 
 
 class PredictJob(Contract):
-    """Predictions of several models on the same examples; predictions_out is an npz, name -> y's shape, float32."""
+    """Predictions of several models on the same examples.
+
+    predictions_out is an npz, name -> y's shape, with quantiles (*y's shape, levels), float32.
+    """
 
     kind: Literal["predict"] = "predict"
     model: ModelSpec
     weights: dict[Name, Path] = Field(min_length=1, description="Name of a model -> its weights.")
     local_only: LocalOnly | None = Field(default=None, description="Trained first, and predicted as `local_only`.")
     examples: Path = Field(description="Folder of which x.npy is read.")
+    inputs: dict[Name, Path] = Field(
+        default_factory=dict, description="Model that reads the same rows in its own scale -> folder of its x.npy."
+    )
     predictions_out: Path
 
 

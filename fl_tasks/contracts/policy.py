@@ -69,6 +69,22 @@ class ScenarioPolicy(Contract):
     )
     max_parameters: int = Field(ge=1, description="Most parameters of a model, trained or used.")
     max_clip: float = Field(gt=0.0, description="Largest L2 clip of a model delta.")
+    max_survey_values: int = Field(
+        default=0, ge=0, description="Most words that a survey may sum over the agencies before training; 0: none."
+    )
+    columns: tuple[Column, ...] | None = Field(
+        default=None, description="Columns of a table that may be read, as delivered; null: any."
+    )
+    least_k: int | None = Field(
+        default=None, ge=2, description="Of a table, k that a run has to ask for at least; null: whatever it asks."
+    )
+    least_l: int | None = Field(default=None, ge=1, description="Likewise l.")
+    most_t: float | None = Field(
+        default=None, ge=0.0, le=1.0, description="Likewise t: the largest that a run may admit."
+    )
+    most_suppressed: float | None = Field(
+        default=None, ge=0.0, le=0.5, description="Largest share of a table's rows that a run may let be suppressed."
+    )
     share_profile: bool = Field(
         default=True, description="Whether mean forecast and truth by hour of day, over small cells, may be reported."
     )

@@ -26,3 +26,7 @@ class Preparation(Contract):
         min_length=1, description="What the model sees of a row, in this order: a scaled column, or one of its values."
     )
     scales: dict[Column, ColumnScale] = Field(default_factory=dict, description="Numeric feature -> its scale.")
+
+    def same_features(self, other: Preparation) -> bool:
+        """Say whether rows of one are rows of the other but for the scale of their numbers."""
+        return (self.levels, self.features, set(self.scales)) == (other.levels, other.features, set(other.scales))

@@ -90,12 +90,12 @@ class ClassMetric(Contract):
     def figures(self) -> tuple[Figure, ...]:
         """What tables show, the most important first."""
         accuracy = Figure("accuracy", self.accuracy, higher_is_better=True)
-        others: tuple[Figure, ...] = (Figure("Brier", self.brier), Figure("calibration", self.calibration))
-        if self.opportunity_gap is not None:
-            others += (Figure("gap", self.opportunity_gap),)
+        brier, calibration = Figure("Brier", self.brier), Figure("calibration", self.calibration)
+        gap = () if self.opportunity_gap is None else (Figure("gap", self.opportunity_gap),)
+        surprise = Figure("log loss", self.log_loss)
         if self.auc is None:
-            return (accuracy, *others)
-        return (Figure("AUC", self.auc, higher_is_better=True), *others, accuracy)
+            return (accuracy, brier, *gap, calibration, surprise)
+        return (Figure("AUC", self.auc, higher_is_better=True), brier, *gap, calibration, accuracy, surprise)
 
     @property
     def scaled(self) -> Figure:
@@ -186,13 +186,37 @@ class RoundReport(Contract):
     model_sha256: Sha256 | None = Field(default=None, description="Model after this round.")
 
 
+class SurveyReport(Contract):
+    """The session of secure sums before the training, from which recoding and scales were chosen."""
+
+    run_id: RunId
+    status: Literal["done", "failed"]
+    reason: str = Field(default="", description="Why it is failed.")
+    notes: tuple[str, ...] = Field(default=(), description="Step: whose messages the coordinator refused, and why.")
+    cohort: tuple[Name, ...] = ()
+    excluded: dict[Name, str] = Field(default_factory=dict)
+    survivors: tuple[Name, ...] = Field(default=(), description="Whose numbers are in the sums.")
+    lost: dict[Name, str] = Field(default_factory=dict, description="Agency of the cohort -> step it was lost at.")
+    words: int | None = Field(default=None, description="Ring words of an agency's masked answer, without the slots.")
+    levels: dict[str, int] = Field(default_factory=dict, description="Quasi-identifier -> level for all agencies.")
+    kept: bool = Field(default=False, description="Whether the levels are the champion's.")
+
+
 class AgencyPrivacy(Contract):
     """De-identification and privacy budget of one agency; null where a scenario has none."""
 
     k: int | None = None
     l: int | None = None  # noqa: E741 - the field's name in the literature (l-diversity)
     t: float | None = None
-    suppressed: int | None = Field(default=None, description="Cells of a flow table that were suppressed.")
+    suppressed: int | None = Field(
+        default=None, description="Cells of a flow table, or rows of a table, that were suppressed; no small cell."
+    )
+    suppressed_share: float | None = Field(default=None, description="Of a table's rows; null beside a small cell.")
+    ncp: float | None = Field(default=None, description="Normalized certainty penalty: 0 nothing lost, 1 everything.")
+    discernibility: int | None = Field(default=None, description="Sum of squared class sizes; see PrivacyReport.")
+    risk_max: float | None = Field(default=None, description="Prosecutor's risk of the worst row: 1 / k.")
+    risk_average: float | None = Field(default=None, description="Prosecutor's risk averaged over rows.")
+    statement: str | None = Field(default=None, description="The standards' wording on a table's release.")
     identifiers: dict[str, Literal["drop", "hash"]] = Field(
         default_factory=dict, description="Identifying columns that were there, and what became of them."
     )
@@ -263,6 +287,7 @@ class Report(Contract):
     cohort: tuple[Name, ...] = ()
     excluded: dict[Name, str] = Field(default_factory=dict)
     secagg: SecAggReport | None = None
+    survey: SurveyReport | None = Field(default=None, description="Null where nothing is agreed on before training.")
     rounds: tuple[RoundReport, ...] = ()
     evaluation: EvaluationReport = Field(default_factory=EvaluationReport)
     privacy: dict[Name, AgencyPrivacy] = Field(default_factory=dict)

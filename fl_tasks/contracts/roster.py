@@ -75,11 +75,14 @@ class CohortBody(Contract):
     roster_sha256: Sha256
     config_sha256: Sha256 = Field(description="Of the scenario's configuration, as canonical JSON.")
     rounds: int = Field(ge=1, description="Aggregated rounds after which the run is complete.")
+    purpose: Literal["training", "survey"] = Field(
+        default="training", description="survey: one round that sums counts, which the preparation is made from."
+    )
     preparation: Preparation | None = Field(
         default=None, description="What every agency applied to its table, as the survey of this run ended."
     )
-    parameters: int = Field(ge=1, description="Length d of a model delta.")
-    model_sha256: Sha256 = Field(description="Model that round 1 starts from.")
+    parameters: int = Field(ge=1, description="Length d of a model delta; of a survey the words of its sums.")
+    model_sha256: Sha256 = Field(description="Model that round 1 starts from; of a survey the hash of its request.")
     champion_sha256: Sha256 | None = Field(
         default=None, description="Champion as of the interval's end, which the agencies score beside the new model."
     )

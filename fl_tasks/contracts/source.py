@@ -170,6 +170,9 @@ class SourceConfig(Contract):
         description="What a negative count, the correction of earlier ones, becomes: `missing`; `zero`; or `spread`: "
         "zero, and taken off the steps before it, newest first, none below zero. Without it, it is out of range.",
     )
+    population: int | None = Field(
+        default=None, ge=1, description="Inhabitants that the counts are of; needed where a scenario learns rates."
+    )
     replay_shift_weeks: int = Field(
         default=0, ge=-5200, le=5200, description="Historical data are moved by so many weeks of local wall time."
     )

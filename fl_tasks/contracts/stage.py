@@ -24,14 +24,18 @@ EXIT_RETRY = 1
 AGENCY_STAGES = (
     *("ingest", "anonymize", "standardize", "validate"),
     *("keys", "shares", "ready", "train", "ack", "reveal", "evaluate"),
-    "predict",
+    *("predict", "count"),
 )
 COORDINATOR_STAGES = (
     *("cohort", "list", "close", "manifest", "aggregate", "close_round"),
     *("gate", "promote", "report", "verdict"),
-    "rollback",
+    *("rollback", "survey", "recode"),
 )
-ROUND_STAGES = ("train", "manifest", "ack", "reveal", "aggregate", "close_round")
+ROUND_STAGES = ("train", "count", "manifest", "ack", "reveal", "aggregate", "close_round")
+# A survey is a run of its own beside the retraining that it prepares: these belong to it alone, and these to both.
+SURVEY_STAGES = ("survey", "count", "recode")
+SESSION_STAGES = ("keys", "list", "shares", "ready", "close", "manifest", "ack", "reveal")
+SURVEY_PREFIX = "survey."
 Stage = Literal[
     "ingest",
     "anonymize",
@@ -56,6 +60,9 @@ Stage = Literal[
     "verdict",
     "predict",
     "rollback",
+    "survey",
+    "count",
+    "recode",
 ]
 
 
@@ -95,6 +102,10 @@ class StageSpec(Contract):
         # The name becomes a folder beside those of other scenarios and of the registry.
         if not re.match(rf"([a-z]+\.)?{self.scenario}__.", self.run_id):
             raise ValueError(f"run_id must be {self.scenario}__<Airflow run id>, or <kind>.{self.scenario}__<...>")
+        if self.surveys and self.stage not in SURVEY_STAGES + SESSION_STAGES:
+            raise ValueError(f"stage {self.stage}: is none of a survey; run_id must not begin with {SURVEY_PREFIX!r}")
+        if not self.surveys and self.stage in SURVEY_STAGES:
+            raise ValueError(f"stage {self.stage}: belongs to a survey; run_id must begin with {SURVEY_PREFIX!r}")
         start, end = self.data_interval
         if start.tzinfo is None or end.tzinfo is None or not start < end:
             raise ValueError("data_interval must be two times with a UTC offset, the first before the second")
@@ -113,6 +124,26 @@ class StageSpec(Contract):
         if self.agency is None:
             return self.places.coordinator_run(self.run_id)
         return self.places.agency_run(self.agency, self.run_id)
+
+    @property
+    def surveys(self) -> bool:
+        """Whether the run is a survey, not a retraining, forecast or rollback."""
+        return self.run_id.startswith(SURVEY_PREFIX)
+
+    @property
+    def retrains(self) -> bool:
+        """Whether the run is a retraining."""
+        return self.run_id.startswith(f"{self.scenario}__")
+
+    @property
+    def survey_run_id(self) -> str:
+        """The survey of this run, or the run itself if it is one."""
+        return self.run_id if self.surveys else f"{SURVEY_PREFIX}{self.run_id}"
+
+    @property
+    def prepared_run_id(self) -> str:
+        """The retraining whose data a survey sums up, or the run itself if it is none."""
+        return self.run_id.removeprefix(SURVEY_PREFIX)
 
     @property
     def label(self) -> str:

@@ -48,6 +48,11 @@ class TableColumn(ColumnConfig):
         """Whether the model sees the column."""
         return self.role in ("quasi_identifier", "feature") if self.used is None else self.used
 
+    @property
+    def scaled(self) -> bool:
+        """Whether the model sees it as a number, less the mean and in standard deviations of all agencies' rows."""
+        return self.seen and self.kind == "numeric" and self.role != "quasi_identifier"
+
 
 class ImageConfig(Contract):
     """Rows that are pictures: the features, in the schema's order, are the pixels, row by row."""
@@ -112,6 +117,9 @@ class TableConfig(Contract):
             raise ValueError("privacy and columns of role quasi_identifier belong together")
         if self.protected is not None and self.protected not in names:
             raise ValueError(f"protected: there is no column {self.protected!r}")
+        groups = [c for c in self.of("quasi_identifier", "sensitive", "feature") if c.column == self.protected]
+        if self.protected is not None and not any(c.role == "quasi_identifier" or c.values for c in groups):
+            raise ValueError(f"protected: column {self.protected!r} has no groups; it must be categorical")
         if self.image is not None and len(self.of("feature")) != self.image.height * self.image.width:
             raise ValueError("image: height x width must be the number of feature columns")
         return self
@@ -119,6 +127,11 @@ class TableConfig(Contract):
     def of(self, *roles: str) -> tuple[TableColumn, ...]:
         """Return the columns of the roles, in the schema's order."""
         return tuple(column for column in self.columns if column.role in roles)
+
+    @property
+    def judged(self) -> tuple[TableColumn, ...]:
+        """Columns that l and t are measured on: the sensitive ones, and what is to be predicted, which is one too."""
+        return self.of("sensitive", "target")
 
     @property
     def target(self) -> TableColumn:

@@ -47,6 +47,11 @@ class TableSource(Contract):
     identifier_kinds: dict[Column, IdentifierKind] = Field(
         default_factory=dict, description="What the texts of a hashed identifier are, as in SourceConfig."
     )
+    merge_duplicates: bool | None = Field(
+        default=None,
+        description="Whether rows that are alike in all that is read are one row, delivered twice. By default they are "
+        "where a key or an identifier is read; people may be alike in everything else.",
+    )
     production: bool = Field(default=False, description="Real duty: a snapshot's day is taken as it is.")
 
     @field_validator("path")
@@ -63,6 +68,8 @@ class TableSource(Contract):
         targets = list(self.columns.values())
         if len(set(targets)) != len(targets):
             raise ValueError("columns: two delivered columns become the same one of the scenario")
+        if set(self.identifiers) & set(self.columns):
+            raise ValueError("identifiers and columns name the same delivered column; it can be one of them only")
         if set(self.identifier_kinds) - {column for column, how in self.identifiers.items() if how == "hash"}:
             raise ValueError("identifier_kinds names a column that is not hashed; set it to hash under identifiers")
         return self

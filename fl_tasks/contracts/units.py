@@ -23,7 +23,14 @@ _UNITS: dict[str, tuple[str, float]] = {
     "admissions/week": ("number of admissions by time", 1.0 / 7.0),
     "deaths/day": ("number of deaths by time", 1.0),
     "deaths/week": ("number of deaths by time", 1.0 / 7.0),
+    "months": ("span of life", 1.0),
+    "years": ("span of life", 12.0),
+    "decades": ("span of life", 120.0),
+    "USD/year": ("income in dollars", 1.0),
+    "kUSD/year": ("income in dollars", 1_000.0),
+    "10kUSD/year": ("income in dollars", 10_000.0),
 }
+_NO_COUNTS = {"speed", "span of life", "income in dollars"}
 _MINUTES = {"5min": 5, "15min": 15, "30min": 30, "h": 60, "day": 1440, "week": 10_080}
 
 
@@ -54,6 +61,6 @@ def period_minutes(unit: str) -> int | None:
     Raises:
         ConfigError: If the unit is unknown.
     """
-    if dimension(unit) == "speed":
+    if dimension(unit) in _NO_COUNTS:
         return None
     return _MINUTES[unit.rpartition("/")[2]]

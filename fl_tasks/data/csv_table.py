@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import datetime as dt
 import gzip
@@ -18,40 +19,49 @@ import numpy as np
 
 from fl_tasks.contracts.errors import InputError
 from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.data.clock import Clock, WrongTime, iso_time
+from fl_tasks.data.long_table import Labels, widen
 from fl_tasks.data.series import Series
-from fl_tasks.data.table import Clock, Problems, Read, WrongTime, iso_time, plan
+from fl_tasks.data.table import Layout, Problems, Read, of_own, plan
 
 MISSING = frozenset({"", "NA", "NaN", "nan", "null"})
 """Cells that say: no value."""
 
 
 class CsvTable:
-    """One CSV file (.csv, or gzip as .csv.gz; UTF-8 with or without a byte-order mark) with a header row.
+    """One CSV file (.csv, or gzip as .csv.gz), with or without a byte-order mark, with a header row.
+
+    It is read row by row; only the row at hand is in memory.
 
     Attributes:
         name: How messages call the file.
         columns: The header's cells, distinct and not empty.
     """
 
-    def __init__(self, path: Path, *, name: str | None = None, needs: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, *, name: str | None = None, needs: Sequence[str] = (), encoding: str = "utf-8"
+    ) -> None:
         """Read and check the header.
 
         Args:
             path: The file.
             name: How messages call it; by default its path.
             needs: Columns that must be there.
+            encoding: Of its text: one in which a line ends with the byte 10, and nothing else holds it.
 
         Raises:
             InputError: If the file is missing, unreadable or empty, or the header lacks a needed column, or holds
                 an empty or a repeated one.
         """
         self._path = path
+        self._encoding = encoding
         self.name = name or str(path)
         with closing(self._lines()) as lines:
             _, header = next(lines, (0, None))
         if header is None:
             raise InputError(f"{self.name}: the file is empty; a header row and at least one row are needed")
-        self.columns = tuple(cell.strip() for cell in header)
+        # UTF-8's own mark is read over; others leave it as a character.
+        self.columns = tuple(cell.removeprefix("\ufeff").strip() for cell in header)
         # First, so that a file without a header is not answered by quoting its first row as column names.
         for column in needs:
             if column not in self.columns:
@@ -60,7 +70,11 @@ class CsvTable:
             raise InputError(f"{self.name}: line 1: column {self.columns.index('') + 1} has no name; name every column")
         repeated = sorted({column for column in self.columns if self.columns.count(column) > 1})
         if repeated:
-            raise InputError(f"{self.name}: line 1: column {repeated[0]!r} is named twice; keep one of them")
+            first, second = [at for at, column in enumerate(self.columns, 1) if column == repeated[0]][:2]
+            raise InputError(
+                f"{self.name}: line 1: column {repeated[0]!r} is named twice, as {first} and {second} from the left; "
+                "keep one of them"
+            )
 
     def rows(self, problems: Problems | None = None) -> Iterator[tuple[int, list[str]]]:
         """Yield (line from 1, cells) of every row that is not blank.
@@ -142,17 +156,50 @@ class CsvTable:
             raise InputError(f"{self.name}: there is no such file; put the data there") from error
         except IsADirectoryError as error:
             raise InputError(f"{self.name}: a folder, but a CSV file is needed") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self.name}: not UTF-8 text; save the file as UTF-8") from error
+        except UnicodeDecodeError:
+            raise self._undecodable() from None  # the codec's own message quotes the byte
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise InputError(f"{self.name}: not a whole gzip file ({type(error).__name__}); copy it again") from error
         except csv.Error as error:
             raise InputError(f"{self.name}: not a CSV file ({error}); separate cells by commas") from error
 
     def _open(self) -> IO[str]:
+        encoding = "utf-8-sig" if self._encoding == "utf-8" else self._encoding
         if self._path.suffix.lower() == ".gz":
-            return gzip.open(self._path, "rt", encoding="utf-8-sig", newline="")
-        return self._path.open(encoding="utf-8-sig", newline="")
+            return gzip.open(self._path, "rt", encoding=encoding, newline="")
+        return self._path.open(encoding=encoding, newline="")
+
+    def _undecodable(self) -> InputError:
+        """Say where the first byte stands that is not of the encoding."""
+        zipped = self._path.suffix.lower() == ".gz"
+        with gzip.open(self._path, "rb") if zipped else self._path.open("rb") as file:
+            line, byte = _first_wrong_byte(file.read, self._encoding)
+        known = self._encoding.upper()
+        other = "declare its encoding, gb18030" if self._encoding == "utf-8" else "correct encoding in the declaration"
+        unpacked = " of the unpacked file" if zipped else ""
+        return InputError(
+            f"{self.name}: line {line}: not {known} text at byte {byte}{unpacked}, counted from 1; save the file as "
+            f"{known}, or {other}"
+        )
+
+
+def _first_wrong_byte(read: Callable[[int], bytes], encoding: str) -> tuple[int, int]:
+    """Return line and byte, both counted from 1, of the first byte of a file that does not decode."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    before = lines = 0
+    while True:
+        block = read(1 << 16)
+        # Of a character that the last block cut off, its bytes come again in front of this one.
+        pending = decoder.getstate()[0]
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            inside = error.start - len(pending)
+            return lines + block[: max(inside, 0)].count(b"\n") + 1, before + inside + 1
+        before += len(block)
+        lines += block.count(b"\n")
+        if not block:  # exchanged since it was read: now all of it decodes
+            return lines + 1, before + 1
 
 
 def read_csv(path: Path, name: str, source: SourceConfig, clock: Clock, problems: Problems) -> Read:
@@ -171,17 +218,26 @@ def read_csv(path: Path, name: str, source: SourceConfig, clock: Clock, problems
     Raises:
         InputError: If the file is missing, empty or malformed; with file, line and column, never a value.
     """
-    table = CsvTable(path, name=name, needs=(source.time.column,))
+    table = CsvTable(path, name=name, needs=(source.time.column,), encoding=source.encoding)
     layout = plan(table.columns, source, f"{name}: line 1")
-    at = table.columns.index(layout.time)
-    values_of = _picker([table.columns.index(column) for column in layout.values])
-    identifiers: dict[str, list[str]] = {column: [] for column in layout.identifiers}
-    marks = [(table.columns.index(column), texts) for column, texts in identifiers.items()]
+    position = {column: at for at, column in enumerate(table.columns)}
+    at = position[layout.time]
+    values_of = _picker([position[column] for column in layout.values])
+    kept: dict[str, list[str]] = {column: [] for column in layout.identifiers}
+    marks = [(position[column], texts) for column, texts in kept.items()]
+    labels = None if layout.label is None else Labels(layout.label, problems)
+    label_at = -1 if layout.label is None else position[layout.label]
+    label_of: list[str] = []
     times: list[dt.datetime] = []
     values = array("d")
     empty = True
-    for line, cells in table.rows(problems):
+    for line, cells in _own_rows(table, layout, problems):
         empty = False
+        label: str | None = None
+        if labels is not None:
+            label = labels.add(cells[label_at], f"{name}: line {line}")
+            if label is None:
+                continue
         try:
             time = clock.text(cells[at])
         except WrongTime as error:
@@ -192,10 +248,22 @@ def read_csv(path: Path, name: str, source: SourceConfig, clock: Clock, problems
             times.append(time)
             for index, texts in marks:
                 texts.append(cells[index].strip())
+            if label is not None:
+                label_of.append(label)
     if empty:
-        problems.add(InputError(f"{name}: only a header, no row; at least one row is needed"))
+        problems.add(InputError(f"{name}: only a header, no row{of_own(layout)}; at least one row is needed"))
     shaped = np.frombuffer(values, dtype=np.float64).reshape(len(times), len(layout.names))
-    return Read(Series(np.array(times, dtype="datetime64[us]"), layout.names, shaped, identifiers), layout.values)
+    series = Series(np.array(times, dtype="datetime64[us]"), layout.names, shaped, kept)
+    return Read(series, layout.values) if labels is None else widen(series, label_of, labels, source, name)
+
+
+def _own_rows(table: CsvTable, layout: Layout, problems: Problems) -> Iterator[tuple[int, list[str]]]:
+    """Return the rows that the declaration chooses."""
+    rows = table.rows(problems)
+    if not layout.only:
+        return rows
+    choice = [(table.columns.index(column), texts) for column, texts in layout.only.items()]
+    return (row for row in rows if all(row[1][at].strip() in texts for at, texts in choice))
 
 
 def _picker(indices: list[int]) -> Callable[[list[str]], Sequence[str]]:

@@ -56,14 +56,14 @@ def values_a_day(values: NDArray[np.float64], interval: tuple[dt.datetime, dt.da
     return values.size / ((end - start) / dt.timedelta(days=1))
 
 
-def comparable(known: Accepted | None, start: dt.datetime) -> Accepted | None:
+def comparable(known: Accepted | None, start: dt.datetime, *, watched: str = VALUE) -> Accepted | None:
     """Return the newest record that a run whose interval begins at `start` may be compared with.
 
     An accepted run of the same interval, or of a later one, says nothing of this one: what it was compared with may.
     The record comes without its own previous one.
     """
     for record in (known, known.previous) if known is not None else ():
-        if record is not None and record.interval_end <= start and VALUE in record.reference and record.values_a_day:
+        if record is not None and record.interval_end <= start and watched in record.reference and record.values_a_day:
             return record.model_copy(update={"previous": None})
     return None
 

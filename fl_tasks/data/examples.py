@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_tasks.contracts.base import fsync_folder, make_private_folder, sha256_file, write_atomic
-from fl_tasks.contracts.config import SeriesConfig
 from fl_tasks.contracts.data import (
     Prepared,
     RowCounts,
@@ -22,8 +21,10 @@ from fl_tasks.contracts.data import (
     prepared_path,
     validation_examples,
 )
+from fl_tasks.contracts.series_config import SeriesConfig
 from fl_tasks.data.series import Series
-from fl_tasks.data.windows import Part, Scale, Windows, model_scale
+from fl_tasks.data.value_scale import Scale, model_scale
+from fl_tasks.data.windows import Part, Windows
 
 _FOLDERS: dict[Part, Callable[[Path], Path]] = {
     "fit": fit_examples,
@@ -33,7 +34,14 @@ _FOLDERS: dict[Part, Callable[[Path], Path]] = {
 
 
 def freeze(
-    folder: Path, grid: Series, windows: Windows, config: SeriesConfig, rows: RowCounts, *, unit: str
+    folder: Path,
+    grid: Series,
+    windows: Windows,
+    config: SeriesConfig,
+    rows: RowCounts,
+    *,
+    unit: str,
+    population: int | None = None,
 ) -> Prepared:
     """Write the examples and, last, the record that says they are whole.
 
@@ -47,12 +55,14 @@ def freeze(
         config: Window and horizons.
         rows: Where the raw rows went, for the record.
         unit: Of the grid's values.
+        population: Inhabitants that they are counts of; needed where the model sees rates.
 
     Raises:
         DataRejected: If the values cannot be scaled.
+        ConfigError: If the population is needed and is not there.
     """
     own = windows.own_scale()
-    scale = model_scale(config, unit, own)
+    scale = model_scale(config, unit, own, population)
     for part in windows.parts:
         _write_part(part_examples(folder, part), part, windows, scale, config)
     prepared = Prepared(
@@ -66,6 +76,7 @@ def freeze(
         level=own.mean,
         spread=own.std,
         unit=unit,
+        population=population,
         sha256=examples_sha256(folder),
     )
     write_atomic(prepared_path(folder), prepared.model_dump_json(indent=1).encode())
@@ -87,12 +98,18 @@ def examples_sha256(folder: Path) -> str:
 def _write_part(folder: Path, part: Part, windows: Windows, scale: Scale, config: SeriesConfig) -> None:
     count, ahead = windows.count(part), config.target_steps
     shapes: dict[str, tuple[int, ...]] = {"x": (count, config.input_steps, config.features), "y": (count, ahead)}
+    # With quantiles, how far the naive forecasts were off in the fit part says how sure they are.
+    seasonal = part == "test" or (part == "fit" and bool(config.quantiles))
+    if seasonal:
+        shapes["season"] = (count, ahead)
     if part == "test":
-        shapes |= {"season": (count, ahead), "hour": (count,)}
+        shapes["hour"] = (count,)
     with _files(folder, shapes) as arrays:
         windows.fill(part, arrays["x"], arrays["y"], scale)
+        if seasonal:
+            windows.fill_season(part, arrays["season"], scale)
         if part == "test":
-            windows.fill_season(arrays["season"], arrays["hour"], scale)
+            windows.fill_hour(arrays["hour"])
 
 
 @contextmanager

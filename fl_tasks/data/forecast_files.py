@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ class Forecast:
     Attributes:
         names: s names of series.
         ends: Shape (s,), time of the last step that the model saw, local wall time.
-        values: Shape (s, steps), float64, in the unit: step 1 is one step after the end.
+        values: Shape (s, steps), float64, in the unit: step 1 is one step after the end. With quantiles the median.
+        quantiles: Level, in (0, 1), ascending -> values of the same shape.
         step_minutes: Minutes between steps.
         unit: Of the values.
         version: Registry version of the model.
@@ -45,6 +47,7 @@ class Forecast:
     unit: str
     version: int
     model_sha256: str
+    quantiles: Mapping[float, NDArray[np.float64]] = field(default_factory=dict)
 
     def times(self) -> NDArray[np.datetime64]:
         """Return when each forecast value holds, shape (s, steps), local wall time, datetime64[us]."""
@@ -66,7 +69,8 @@ def picture_path(folder: Path, scenario: str, run_id: str) -> Path:
 def write_forecast(path: Path, forecast: Forecast) -> None:
     """Write one row a series and step, atomically, readable by the owner only; the same forecast, the same bytes.
 
-    Columns: timestamp (of the target), series, horizon_step (from 1), forecast, unit, model_version, model_sha256.
+    Columns: timestamp (of the target), series, horizon_step (from 1), forecast, then quantile_<level> of each level,
+    unit, model_version, model_sha256.
     """
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
@@ -78,6 +82,10 @@ def write_forecast(path: Path, forecast: Forecast) -> None:
         "series": pa.array([name for name in forecast.names for _ in range(steps)], pa.string()),
         "horizon_step": pa.array(np.tile(np.arange(1, steps + 1, dtype=np.int32), series), pa.int32()),
         "forecast": pa.array(forecast.values.ravel(), pa.float64()),
+        **{
+            f"quantile_{level:g}": pa.array(values.ravel(), pa.float64())
+            for level, values in forecast.quantiles.items()
+        },
         "unit": pa.array([forecast.unit] * rows, pa.string()),
         "model_version": pa.array([forecast.version] * rows, pa.int32()),
         "model_sha256": pa.array([forecast.model_sha256] * rows, pa.string()),
@@ -88,7 +96,9 @@ def write_forecast(path: Path, forecast: Forecast) -> None:
 
 
 def draw_forecast(path: Path, grid: Series, forecast: Forecast) -> None:
-    """Write a picture of the last day and the forecast of the first PICTURED series, as write_forecast writes.
+    """Write a picture of the last time and the forecast of the first PICTURED series, as write_forecast writes.
+
+    The last day is shown, or, where steps are a day or longer, as much as four forecasts. Quantiles are bands.
 
     Args:
         path: A .png file.
@@ -107,11 +117,13 @@ def draw_forecast(path: Path, grid: Series, forecast: Forecast) -> None:
     canvas = FigureCanvasAgg(figure)
     fonts = _fonts()
     times = forecast.times()
+    step = np.timedelta64(forecast.step_minutes, "m")
+    past = _DAY if step < _DAY else 4 * forecast.values.shape[1] * step
     for row in range(shown):
         axes = figure.add_subplot(lines, columns, row + 1)
         values = grid.values[:, grid.names.index(forecast.names[row])]
         end = forecast.ends[row]
-        recent = grid.times > end - _DAY
+        recent = grid.times > end - past
         axes.plot(grid.times[recent], values[recent], color="#0072b2", label="measured")
         start = values[grid.times == end]
         axes.plot(
@@ -122,6 +134,8 @@ def draw_forecast(path: Path, grid: Series, forecast: Forecast) -> None:
             marker=".",
             label="forecast",
         )
+        for low, high in _bands(forecast, row):
+            axes.fill_between(times[row], low, high, color="#d55e00", alpha=0.15, linewidth=0)
         # A name is text, never mathematics; letters that no font has would be named in a warning.
         axes.set_title(_title(forecast.names[row], row, fonts), fontsize=10, fontfamily=fonts, parse_math=False)
         axes.set_ylabel(forecast.unit, fontsize=8)
@@ -138,6 +152,13 @@ def draw_forecast(path: Path, grid: Series, forecast: Forecast) -> None:
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         canvas.print_png(target)  # type: ignore[no-untyped-call]
     write_atomic(path, target.getvalue())
+
+
+def _bands(forecast: Forecast, row: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return low and high of each central interval of a series, the widest first."""
+    levels = sorted(forecast.quantiles)
+    pairs = zip(levels[: len(levels) // 2], reversed(levels), strict=False)
+    return [(forecast.quantiles[low][row], forecast.quantiles[high][row]) for low, high in pairs]
 
 
 def _fonts() -> list[str]:

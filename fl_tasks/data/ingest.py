@@ -16,10 +16,11 @@ from fl_tasks.contracts.data import Accepted, Ingested
 from fl_tasks.contracts.errors import InputError
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.data.accepted import changed_months
+from fl_tasks.data.clock import Clock, Span
 from fl_tasks.data.series import Series
 from fl_tasks.data.source_files import combine, deliveries, read_file
 from fl_tasks.data.sql_table import read_sql
-from fl_tasks.data.table import Clock, Problems, Span
+from fl_tasks.data.table import Problems
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,13 @@ def reading_span(schedule: ScheduleConfig, interval: Span) -> Span:
 
 
 def read_source(
-    source: SourceConfig, folder: Path, span: Span | None, *, name: str, problems: Problems | None = None
+    source: SourceConfig,
+    folder: Path,
+    span: Span | None,
+    *,
+    name: str,
+    problems: Problems | None = None,
+    zone: str | None = None,
 ) -> SourceRows:
     """Read the rows of a source that lie inside a span after the replay's shift; nothing is repaired here.
 
@@ -68,12 +75,14 @@ def read_source(
         span: [start, end), local wall time; None for all rows.
         name: How messages call the source.
         problems: Where problems of single rows and files go; by default the first is raised.
+        zone: IANA name of the scenario's zone; needed where the source's times are of another one.
 
     Raises:
+        ConfigError: If the zone is needed, and is not given.
         InputError: If the source is missing, empty or malformed, or holds no row inside the span; the message names
             the file, the line or row, and the column, never a value.
     """
-    clock = Clock(source, span)
+    clock = Clock(source, span, zone)
     problems = problems or Problems()
     files: tuple[str, ...] = (source.where,)
     reads = []
@@ -89,12 +98,14 @@ def read_source(
                 problems.add(error)  # whoever collects problems hears of the other files too
     for column in source.values or ():
         if reads and not any(column in read.columns for read in reads):
-            problems.add(InputError(f"{name}: there is no column {column!r}; correct the data, or values"))
+            kind = "column" if source.long is None else f"row of {source.long.series!r} that says"
+            problems.add(InputError(f"{name}: there is no {kind} {column!r}; correct the data, or values"))
     combined = combine([read.series for read in reads])
     series = combined.series
     if not len(series.times) and span is not None:
+        own = "" if not source.only else "own "
         raise InputError(
-            f"{name}: column {source.time.column!r}: no row lies inside [{span[0]:%Y-%m-%d %H:%M}, "
+            f"{name}: column {source.time.column!r}: no {own}row lies inside [{span[0]:%Y-%m-%d %H:%M}, "
             f"{span[1]:%Y-%m-%d %H:%M}) local time, which this run reads{_after_shift(source)}; "
             "deliver newer data or run the interval that the data belongs to"
         )

@@ -82,12 +82,13 @@ def told(columns: pd.DataFrame) -> dict[str, str]:
     return {"no_identifier_left": "; ".join(words[:5])}
 
 
-def harvest(*, fit_windows: int, held_back_windows: int, quarantined: float) -> pd.DataFrame:
+def harvest(*, fit_windows: int, held_back_windows: int, nonzero: int, quarantined: float) -> pd.DataFrame:
     """Return one row of what the stages got out of the raw data.
 
     Args:
         fit_windows: Windows to train on.
         held_back_windows: Those of the held-back part that has the fewest.
+        nonzero: Values of the fit part that are neither missing nor zero.
         quarantined: Share of the raw rows, in [0, 1].
     """
     import pandas as pd  # noqa: PLC0415
@@ -96,6 +97,7 @@ def harvest(*, fit_windows: int, held_back_windows: int, quarantined: float) -> 
         {
             "fit_windows": [fit_windows],
             "held_back_windows": [held_back_windows],
+            "nonzero_values": [nonzero],
             "quarantined_share": [quarantined],
         }
     )

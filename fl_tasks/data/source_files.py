@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.errors import InputError
 from fl_tasks.contracts.source import SourceConfig
+from fl_tasks.data.clock import Clock
 from fl_tasks.data.csv_table import read_csv
 from fl_tasks.data.parquet_table import read_parquet
 from fl_tasks.data.series import Series
-from fl_tasks.data.table import Clock, Problems, Read
+from fl_tasks.data.table import Problems, Read
 
 _READERS = {".csv": read_csv, ".csv.gz": read_csv, ".parquet": read_parquet}
 
@@ -75,6 +76,8 @@ def combine(parts: Sequence[Series]) -> Combined:
     Args:
         parts: One a file, in order of the files.
     """
+    if len(parts) == 1:
+        return Combined(parts[0], 0, corrected=False)
     names = tuple(dict.fromkeys(name for part in parts for name in part.names))
     identifiers = tuple(dict.fromkeys(name for part in parts for name in part.identifiers))
     rows = [len(part.times) for part in parts]
@@ -92,8 +95,6 @@ def combine(parts: Sequence[Series]) -> Combined:
             for name in identifiers
         },
     )
-    if len(parts) < 2:
-        return Combined(whole, 0, corrected=False)
     file = np.repeat(np.arange(len(parts)), rows)
     outdated, superseded = _outdated(whole.times, values, file)
     values[outdated] = np.nan

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -20,13 +21,19 @@ import numpy as np
 
 from fl_tasks.contracts.errors import InputError
 from fl_tasks.contracts.source import SourceConfig, SqlConfig
+from fl_tasks.data.clock import Clock, WrongTime
+from fl_tasks.data.long_table import Labels, widen
 from fl_tasks.data.series import Series
-from fl_tasks.data.table import Clock, Layout, Problems, Read, WrongTime, check_finite, join, plan
+from fl_tasks.data.table import Layout, Problems, Read, check_finite, join, of_own, plan
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, ColumnElement, Engine, Row, Table
+    import sqlite3
 
-_BATCH = 5000
+    from sqlalchemy import URL, ColumnElement, Engine, Row, Table
+    from sqlalchemy.types import TypeEngine
+
+_BATCH_CELLS = 100_000
+_BATCH_ROWS = 5000
 _CONNECT_SECONDS = 15
 
 
@@ -40,8 +47,10 @@ def read_sql(folder: Path, name: str, source: SourceConfig, clock: Clock, proble
     """Read the rows that the clock covers, in order of time; rows are numbered from 1 in this order.
 
     Values are columns of numbers, NULL is no value. Times are timestamps or dates without a zone, or text as declared,
-    or integers where the declaration says `index`. The database gives only the rows of the span where it knows the
-    type of the time column; rows whose time is text other than ISO are chosen here.
+    or integers where the declaration says `index`; timestamps with a zone where it says `offset`. The database gives
+    only the rows of the span where it knows the type of the time column; rows whose time is text other than ISO are
+    chosen here, and so are those that `only` chooses. The series of a long table, and what `only` chooses by, are text
+    or integers. Of all rows those of one batch at a time are in memory.
 
     Args:
         folder: The agency's folder, to which url_file and the path of an SQLite database are relative.
@@ -61,14 +70,23 @@ def read_sql(folder: Path, name: str, source: SourceConfig, clock: Clock, proble
         table = _reflect(engine, source.sql, name)
         layout = plan([column.name for column in table.columns], source, name)
         _check_types(name, layout, table)
-        parts: list[Series] = []
-        rows = 0
-        for batch in _batches(engine, table, layout, clock):
-            parts.append(_read_batch(batch, layout, f"{name}: row", rows, clock, problems))
-            rows += len(batch)
-        if rows == 0 and clock.first is None:
-            problems.add(InputError(f"{name}: no row; at least one row is needed"))
-    return Read(join(parts, layout), layout.values)
+        if engine.dialect.name != "sqlite":  # there times are text, whatever their type says
+            _check_time(name, layout.time, table.c[layout.time].type, clock)
+        reader = _Reader(name, layout, clock, problems)
+        try:
+            for batch in _batches(engine, table, layout, clock):
+                reader.read(batch)
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{name}: after row {reader.rows}: a text is not of the encoding that the database declares; "
+                "repair it there"
+            ) from None
+        if not reader.own_rows and clock.first is None:
+            problems.add(InputError(f"{name}: no row{of_own(layout)}; at least one row is needed"))
+    series = join(reader.parts, layout)
+    if reader.labels is None:
+        return Read(series, layout.values)
+    return widen(series, series.identifiers[layout.texts[-1]], reader.labels, source, name)
 
 
 @contextmanager
@@ -81,6 +99,8 @@ def _engine(folder: Path, sql: SqlConfig, name: str) -> Iterator[Engine]:
         # PostgreSQL's driver waits for minutes by itself.
         limits = {"connect_timeout": _CONNECT_SECONDS} if url.get_backend_name() == "postgresql" else {}
         engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, connect_args=limits)
+        if url.get_backend_name() == "sqlite":
+            sa.event.listen(engine, "connect", _keep_wrong_bytes)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
         raise InputError(
             f"{name}: {sql.url_file}: no driver serves this URL ({type(error).__name__}); "
@@ -100,6 +120,11 @@ def _engine(folder: Path, sql: SqlConfig, name: str) -> Iterator[Engine]:
         ) from None
     finally:
         engine.dispose()
+
+
+def _keep_wrong_bytes(connection: sqlite3.Connection, _record: object) -> None:
+    """Let SQLite give text that is not UTF-8 with its wrong bytes marked; its own error would quote the cell."""
+    connection.text_factory = lambda cell: cell.decode("utf-8", "surrogateescape")
 
 
 def _url(folder: Path, file: str, name: str) -> URL:
@@ -145,15 +170,20 @@ def _reflect(engine: Engine, sql: SqlConfig, name: str) -> Table:
         raise InputError(f"{name}: there is no such table or view; correct sql.table, or make it") from None
 
 
+def _check_time(name: str, column: str, kind: TypeEngine[Any], clock: Clock) -> None:
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    if isinstance(kind, sa.DateTime) and bool(kind.timezone) != clock.offsets:
+        has, needed = ("a", "without a zone") if kind.timezone else ("no", "with one")
+        raise InputError(
+            f"{name}: column {column!r} has {has} time zone; times {needed} are needed: name a view that gives them, "
+            "or another time.timezone"
+        )
+
+
 def _check_types(name: str, layout: Layout, table: Table) -> None:
     import sqlalchemy as sa  # noqa: PLC0415
 
-    kind = table.c[layout.time].type
-    if isinstance(kind, sa.DateTime) and kind.timezone:
-        raise InputError(
-            f"{name}: column {layout.time!r} has a time zone; local wall time of the scenario's zone is needed, "
-            "without a zone: name a view that gives it"
-        )
     for column in layout.values:
         kind = table.c[column].type
         # SQLite knows columns without a type.
@@ -161,6 +191,12 @@ def _check_types(name: str, layout: Layout, table: Table) -> None:
             raise InputError(
                 f"{name}: column {column!r} is of type {kind}, numbers are needed; give numbers, or name the columns "
                 "of values in `values`"
+            )
+    for column in {*layout.only, *([] if layout.label is None else [layout.label])}:
+        kind = table.c[column].type
+        if not isinstance(kind, sa.String | sa.Integer | sa.Enum | sa.types.NullType):
+            raise InputError(
+                f"{name}: column {column!r} is of type {kind}; text or whole numbers are needed to choose by"
             )
 
 
@@ -177,7 +213,7 @@ def _batches(engine: Engine, table: Table, layout: Layout, clock: Clock) -> Iter
     limits = _sqlite_limits(columns[0], clock) if sqlite else _limits(table.c[layout.time], clock)
     if limits is not None:
         query = query.where(limits)
-    options: dict[str, Any] = {"yield_per": _BATCH}
+    options: dict[str, Any] = {"yield_per": max(1, min(_BATCH_ROWS, _BATCH_CELLS // len(columns)))}
     if engine.dialect.name == "postgresql":
         options["postgresql_readonly"] = True
     with engine.connect().execution_options(**options) as connection:
@@ -188,17 +224,19 @@ def _limits(time: ColumnElement[Any], clock: Clock) -> ColumnElement[bool] | Non
     """Return the span as a condition, or None where the database does not know the time's type."""
     import sqlalchemy as sa  # noqa: PLC0415
 
-    if clock.first is None or clock.end is None:
+    span = clock.limits()
+    if span is None:
         return None
     if clock.origin is not None:
         if not isinstance(time.type, sa.Integer):
             return None
         # Index i is at origin + i * step; these are ceilings.
-        first, end = (-((clock.origin - limit) // clock.step) for limit in (clock.first, clock.end))
+        first, end = (-((clock.origin - limit) // clock.step) for limit in span)
         inside = sa.and_(time >= first, time < end)
     elif isinstance(time.type, sa.DateTime | sa.Date):
-        moment = sa.cast(time, sa.DateTime)
-        inside = sa.and_(moment >= clock.first, moment < clock.end)
+        moment = sa.cast(time, sa.DateTime(timezone=clock.offsets))
+        start, stop = (limit.replace(tzinfo=dt.UTC) for limit in span) if clock.offsets else span
+        inside = sa.and_(moment >= start, moment < stop)
     else:
         return None
     return sa.or_(time.is_(None), inside)  # a row without a time is refused, as in a file
@@ -211,42 +249,80 @@ def _sqlite_limits(time: ColumnElement[Any], clock: Clock) -> ColumnElement[bool
     """
     import sqlalchemy as sa  # noqa: PLC0415
 
-    if clock.format != "iso" or clock.first is None or clock.end is None:
+    span = clock.limits()
+    if clock.format != "iso" or span is None:
         return None
     day = dt.timedelta(days=1)
     date = sa.func.date(time)
-    return sa.or_(
-        date.is_(None), date.between((clock.first - day).date().isoformat(), (clock.end + day).date().isoformat())
-    )
+    return sa.or_(date.is_(None), date.between((span[0] - day).date().isoformat(), (span[1] + day).date().isoformat()))
 
 
-def _read_batch(
-    batch: Sequence[Row[Any]], layout: Layout, row: str, before: int, clock: Clock, problems: Problems
-) -> Series:
-    """Return the rows that the clock covers of one batch, before which there were `before` rows."""
-    width = len(layout.values)
-    times: list[dt.datetime] = []
-    values: list[list[float]] = []
-    places: list[str] = []
-    identifiers: dict[str, list[str]] = {column: [] for column in layout.identifiers}
-    for index, cells in enumerate(batch, before + 1):
+class _Reader:
+    """Takes a table batch after batch, and keeps the rows that the clock covers.
+
+    Attributes:
+        parts: The kept rows of each batch.
+        labels: The series of a long table.
+        rows: Rows so far.
+        own_rows: Whether there was a row that the declaration chooses.
+    """
+
+    def __init__(self, name: str, layout: Layout, clock: Clock, problems: Problems) -> None:
+        self.parts: list[Series] = []
+        self.labels = None if layout.label is None else Labels(layout.label, problems)
+        self.rows = 0
+        self.own_rows = False
+        self._name, self._layout, self._clock, self._problems = name, layout, clock, problems
+        position = {column: at for at, column in enumerate(layout.columns)}
+        self._choice = [(position[column], texts) for column, texts in layout.only.items()]
+        self._texts = [(position[column], column) for column in layout.texts]
+
+    def read(self, batch: Sequence[Row[Any]]) -> None:
+        """Keep the rows of the next batch that the run reads."""
+        layout = self._layout
+        times: list[dt.datetime] = []
+        values: list[list[float]] = []
+        places: list[str] = []
+        kept: dict[str, list[str]] = {column: [] for column in layout.texts}
+        for cells in batch:
+            self.rows += 1
+            place = f"{self._name}: row {self.rows}"
+            if not all(_text(cells[at]) in texts for at, texts in self._choice):
+                continue
+            self.own_rows = True
+            if self.labels is not None and self.labels.add(_text(cells[self._texts[-1][0]]), place) is None:
+                continue
+            try:
+                time = self._clock.value(cells[0])
+            except WrongTime as error:
+                self._problems.add(InputError(f"{place}: column {layout.time!r} {error}"))
+                continue
+            if not self._clock.covers(time):
+                continue
+            times.append(time)
+            places.append(place)
+            values.append(
+                [_number(cells[at], place, column, self._problems) for at, column in enumerate(layout.values, 1)]
+            )
+            for at, column in self._texts:
+                kept[column].append(self._kept(cells[at], place, column))
+        if times:
+            shaped = np.array(values, dtype=np.float64).reshape(len(times), len(layout.values))
+            check_finite(shaped, layout.values, places, self._problems)
+            self.parts.append(Series(np.array(times, dtype="datetime64[us]"), layout.names, shaped, kept))
+
+    def _kept(self, cell: object, place: str, column: str) -> str:
+        """Return a cell as text, each different text once in memory."""
+        text = _text(cell)
         try:
-            time = clock.value(cells[0])
-        except WrongTime as error:
-            problems.add(InputError(f"{row} {index}: column {layout.time!r} {error}"))
-            continue
-        if not clock.covers(time):
-            continue
-        times.append(time)
-        places.append(f"{row} {index}")
-        values.append(
-            [_number(cell, places[-1], layout.values[at], problems) for at, cell in enumerate(cells[1 : width + 1])]
-        )
-        for column, cell in zip(layout.identifiers, cells[width + 1 :], strict=True):
-            identifiers[column].append("" if cell is None else str(cell).strip())
-    shaped = np.array(values, dtype=np.float64).reshape(len(times), width)
-    check_finite(shaped, layout.values, places, problems)
-    return Series(np.array(times, dtype="datetime64[us]"), layout.names, shaped, identifiers)
+            text.encode()
+        except UnicodeEncodeError:
+            self._problems.add(InputError(f"{place}: column {column!r} is not UTF-8 text; repair it in the database"))
+        return sys.intern(text)
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell).strip()
 
 
 def _number(cell: object, place: str, column: str, problems: Problems) -> float:

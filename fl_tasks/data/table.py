@@ -1,10 +1,10 @@
-"""What every reader of a wide table shares: which column is what, what a time is, and where problems go."""
+"""What every reader of a table shares: which column is what, which rows are the agency's own, where problems go."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from fl_tasks.contracts.errors import FLError, InputError
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.data.series import REASON, TIME, Series
-
-Span = tuple[dt.datetime, dt.datetime]
 
 
 class Problems:
@@ -46,93 +44,6 @@ class Collected(Problems):
             raise TooManyProblems(f"{self.limit} problems are told; repair them and check again")
 
 
-class WrongTime(ValueError):
-    """A cell is not the time that the declaration says. Its text goes behind the name of file, row and column."""
-
-
-class Clock:
-    """Reads a source's times as declared, and says which of them a run reads.
-
-    Attributes:
-        first: Rows before this time are not read; None reads all.
-        end: Rows at or after this time are not read.
-    """
-
-    def __init__(self, source: SourceConfig, span: Span | None) -> None:
-        """Take a source's declaration.
-
-        Args:
-            source: Its time column, step and replay.
-            span: [start, end) of the run after the replay's shift, local wall time; None for all.
-        """
-        self.format = source.time.format
-        self.origin = source.time.start
-        self.step = dt.timedelta(minutes=source.step_minutes)
-        shift = dt.timedelta(weeks=source.replay_shift_weeks)
-        self.first: dt.datetime | None = None
-        self.end: dt.datetime | None = None
-        if span is not None:
-            self.first, self.end = span[0] - shift, span[1] - shift
-
-    def covers(self, time: dt.datetime) -> bool:
-        """Say whether the run reads rows of this time."""
-        return self.first is None or self.end is None or self.first <= time < self.end
-
-    def text(self, cell: str) -> dt.datetime:
-        """Return the time that a cell of text says; raises WrongTime."""
-        cell = cell.strip()
-        if self.origin is not None:
-            if not (cell.isascii() and cell.isdigit()):
-                raise WrongTime("is no index of steps; a whole number from 0 is needed")
-            return self._step(int(cell))
-        if self.format == "iso":
-            return iso_time(cell)
-        try:
-            time = dt.datetime.strptime(cell, self.format)
-        except ValueError:
-            raise WrongTime(
-                f"is no date and time of the pattern {self.format!r}; correct the cell, or time.format"
-            ) from None
-        return _local(time)
-
-    def value(self, cell: object) -> dt.datetime:
-        """Return the time that a typed cell says (time, date, integer or text); raises WrongTime."""
-        if isinstance(cell, str):
-            return self.text(cell)
-        if self.origin is not None and isinstance(cell, int) and not isinstance(cell, bool):
-            return self._step(cell)
-        if self.origin is None and isinstance(cell, dt.datetime):
-            return _local(cell)
-        if self.origin is None and isinstance(cell, dt.date):
-            return dt.datetime(cell.year, cell.month, cell.day)
-        raise WrongTime("is empty" if cell is None else "is neither text nor of the declared kind (see time.format)")
-
-    def _step(self, index: int) -> dt.datetime:
-        if index < 0:
-            raise WrongTime("is a negative index of steps; a whole number from 0 is needed")
-        try:
-            return (self.origin or dt.datetime.min) + index * self.step
-        except OverflowError:
-            raise WrongTime("is an index of steps beyond the calendar; a smaller number is needed") from None
-
-
-def iso_time(cell: str) -> dt.datetime:
-    """Return the local wall time that an ISO 8601 text says; raises WrongTime."""
-    try:
-        time = dt.datetime.fromisoformat(cell)
-    except ValueError:
-        raise WrongTime(
-            "is no date and time; local wall time like 2018-06-01 00:05:00 is needed, or another time.format"
-        ) from None
-    return _local(time)
-
-
-def _local(time: dt.datetime) -> dt.datetime:
-    if time.tzinfo is not None:
-        raise WrongTime("carries a UTC offset; local wall time of the scenario's zone is needed, without an offset")
-    return time
-
-
 @dataclass(frozen=True)
 class Layout:
     """Which columns of one table are what.
@@ -142,17 +53,27 @@ class Layout:
         values: Columns of values that are there.
         names: Their series' names, in the same order.
         identifiers: Identifying columns that are there.
+        label: In a long table, the column that says which series a row is of; `values` then is the one column of the
+            values, and `names` holds it for the time being.
+        only: Column -> texts; a row that holds another one is not the agency's.
     """
 
     time: str
     values: tuple[str, ...]
     names: tuple[str, ...]
     identifiers: tuple[str, ...]
+    label: str | None = None
+    only: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Columns of which each chosen row's text is kept: identifiers, and the label."""
+        return self.identifiers if self.label is None else (*self.identifiers, self.label)
+
+    @cached_property
     def columns(self) -> tuple[str, ...]:
-        """All columns that are read: time, values, identifiers."""
-        return (self.time, *self.values, *self.identifiers)
+        """All columns that are read, each once: time, values, texts, and those that choose rows."""
+        return tuple(dict.fromkeys((self.time, *self.values, *self.texts, *self.only)))
 
 
 def plan(columns: Sequence[str], source: SourceConfig, where: str) -> Layout:
@@ -164,17 +85,29 @@ def plan(columns: Sequence[str], source: SourceConfig, where: str) -> Layout:
         where: How messages call the place of the column names, like `a.csv: line 1`.
 
     Raises:
-        InputError: If there is no time column or no column of values, or a name is reserved.
+        InputError: If there is no time column or no column of values, or one that chooses rows is not there, or a name
+            is reserved.
     """
     time = source.time.column
-    if time not in columns:
-        raise InputError(
-            f"{where}: there is no column {time!r}; it must say the time. Correct the data, or time.column"
-        )
+    needed = {time: "it must say the time. Correct the data, or time.column"}
+    needed |= dict.fromkeys(source.only, "it must say which rows are the agency's. Correct the data, or only")
+    if source.long is not None:
+        needed[source.long.series] = "it must say the series. Correct the data, or long.series"
+        needed[source.long.value] = "it must hold the values. Correct the data, or long.value"
+    for column, why in needed.items():
+        if column not in columns:
+            raise InputError(f"{where}: there is no column {column!r}; {why}")
+    only = {column: frozenset(texts) for column, texts in source.only.items()}
+    if source.long is not None:
+        label, value = source.long.series, source.long.value
+        if source.values is not None:
+            only[label] = only.get(label, frozenset(source.values)) & frozenset(source.values)
+        return Layout(time, (value,), (value,), (), label, only)
     there = set(columns)
     identifiers = tuple(column for column in source.identifiers if column in there)
     if source.values is None:
-        chosen = {column: column for column in columns if column != time and column not in source.identifiers}
+        others = {time, *source.identifiers, *only}
+        chosen = {column: column for column in columns if column not in others}
         if not chosen:
             raise InputError(f"{where}: there is no column beside {time!r}; one column a series is needed")
     else:
@@ -185,7 +118,12 @@ def plan(columns: Sequence[str], source: SourceConfig, where: str) -> Layout:
     for name in (*chosen.values(), *identifiers):
         if name in {TIME, REASON} or (name in identifiers and name in chosen.values()):
             raise InputError(f"{where}: {name!r} cannot name a series or identifier; map its column to another name")
-    return Layout(time, tuple(chosen), tuple(chosen.values()), identifiers)
+    return Layout(time, tuple(chosen), tuple(chosen.values()), identifiers, None, only)
+
+
+def of_own(layout: Layout) -> str:
+    """Return what a message about a lack of rows adds, where a declaration chooses among them."""
+    return f" that {', '.join(map(repr, layout.only))} choose" if layout.only else ""
 
 
 @dataclass(frozen=True)
@@ -193,8 +131,8 @@ class Read:
     """What one file or table holds.
 
     Attributes:
-        series: Rows that the run reads, in the file's order; times as they are there, not yet shifted.
-        columns: The columns of values that were found.
+        series: Rows that the run reads, in the file's order; times on the scenario's wall, not yet shifted.
+        columns: The columns of values that were found; of a long table the series.
     """
 
     series: Series
@@ -220,5 +158,5 @@ def join(parts: Sequence[Series], layout: Layout) -> Series:
         np.concatenate([np.array([], dtype="datetime64[us]"), *(part.times for part in parts)]),
         layout.names,
         np.concatenate([np.empty((0, len(layout.names))), *(part.values for part in parts)]),
-        {name: [text for part in parts for text in part.identifiers[name]] for name in layout.identifiers},
+        {name: [text for part in parts for text in part.identifiers[name]] for name in layout.texts},
     )

@@ -14,42 +14,22 @@ validation part is held back and the fit part is train alone; else the fit part 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_tasks.contracts.config import SeriesConfig
 from fl_tasks.contracts.errors import DataRejected
-from fl_tasks.contracts.units import conversion
+from fl_tasks.contracts.series_config import SeriesConfig
 from fl_tasks.data.series import Series
+from fl_tasks.data.value_scale import Scale
 
 Part = Literal["fit", "validation", "test"]
 
 _DAY = np.timedelta64(1, "D")
 _WEEK = np.timedelta64(7, "D")
+_YEAR = np.timedelta64(8766, "h")  # 365.25 days
 _A_MONDAY = np.datetime64("1970-01-05T00:00", "us")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What the model sees as 0 and how much is 1, in the agency's unit: (value - mean) / std."""
-
-    mean: float
-    std: float
-
-
-def model_scale(config: SeriesConfig, unit: str, own: Scale) -> Scale:
-    """Return the scale of the model's values at an agency: the shared one in its unit, else the agency's own.
-
-    Raises:
-        ConfigError: If the shared scale is of another dimension than the agency's unit.
-    """
-    if config.scale is None:
-        return own
-    factor = conversion(config.scale.unit, unit)
-    return Scale(config.scale.mean * factor, config.scale.std * factor)
 
 
 class Windows:
@@ -90,6 +70,11 @@ class Windows:
     def count(self, part: Part) -> int:
         """Windows of a part, over all series; validation has none where it is not held back."""
         return int(self._starts[part].sum())
+
+    def nonzero(self) -> int:
+        """Values of the fit part that are neither missing nor zero, over all series."""
+        values = self._grid.values[: self.fit_end]
+        return int((np.isfinite(values) & (values != 0.0)).sum())
 
     def own_scale(self) -> Scale:
         """Return mean and standard deviation of the values present in the fit part, all series together.
@@ -133,24 +118,25 @@ class Windows:
             y[done:until] = windows[chosen, inputs:]
             done = until
 
-    def fill_season(self, season: NDArray[np.float32], hour: NDArray[np.int8], scale: Scale) -> None:
-        """Write the test part's seasonal-naive forecast and hour of the day, in fill's order.
+    def fill_season(self, part: Part, season: NDArray[np.float32], scale: Scale) -> None:
+        """Write a part's seasonal-naive forecast, in fill's order.
 
         Args:
-            season: Shape (n, target_steps): the scaled value of the target's time one day before, read from the
-                grid. A target more than a day ahead takes the newest day before its forecast was made. Where that
-                value is missing, the window's last value stands (persistence).
-            hour: Shape (n,), the hour of the day, 0..23, in which the last target begins.
+            part: Which one.
+            season: Shape (n, target_steps): the scaled value of the target's time one season before, read from the
+                grid. A target more than a season ahead takes the newest one before its forecast was made. Where that
+                value is missing, the window's last value stands (persistence). Without season_steps a season is a day.
             scale: As for fill.
         """
         inputs, targets = self._config.input_steps, self._config.target_steps
         day, rest = divmod(24 * 60, self._config.step_minutes)
+        length, rest = (day, rest) if self._config.season_steps is None else (self._config.season_steps, 0)
+        length = max(1, length)
         ahead = np.arange(1, targets + 1)
-        back = day * -(-ahead // day)  # whole days, at least as long as the target lies ahead
-        hours = _hours(self._grid.times)
+        back = length * -(-ahead // length)  # whole seasons, at least as long as the target lies ahead
         done = 0
         for index in range(len(self._grid.names)):
-            chosen = np.flatnonzero(self._starts["test"][:, index])
+            chosen = np.flatnonzero(self._starts[part][:, index])
             series = _scaled(self._grid.values[:, index], scale)
             before = chosen[:, None] + (inputs - 1 + ahead - back)
             # A step that does not divide a day has no reading at the same time of another day.
@@ -159,8 +145,14 @@ class Windows:
             until = done + len(chosen)
             last = series[chosen + inputs - 1]
             season[done:until] = np.where(np.isnan(found), last[:, None], found)
-            hour[done:until] = hours[chosen + inputs + targets - 1]
             done = until
+
+    def fill_hour(self, hour: NDArray[np.int8]) -> None:
+        """Write the hour of the day, 0..23, in which the last target of each test window begins, shape (n,)."""
+        targets_end = self._config.input_steps + self._config.target_steps
+        hours = _hours(self._grid.times)
+        starts = [np.flatnonzero(column) for column in self._starts["test"].T]
+        hour[:] = np.concatenate([hours[chosen + targets_end - 1] for chosen in starts])
 
 
 class Latest(NamedTuple):
@@ -178,7 +170,7 @@ class Latest(NamedTuple):
 
 
 def latest_windows(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
-    """Return, for each series, its newest window without a gap that ends at most one day before the grid's end.
+    """Return, for each series, its newest whole window that ends at most a day, or a longer step, before the grid.
 
     A series without such a window is left out: a forecast from older values would be none.
 
@@ -190,7 +182,8 @@ def latest_windows(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
     inputs = config.input_steps
     whole = _whole(grid, inputs)
     ends = grid.times[inputs - 1 :]
-    whole &= (ends >= grid.times[-1] - _DAY)[:, None]
+    longest = max(_DAY, np.timedelta64(config.step_minutes, "m"))
+    whole &= (ends >= grid.times[-1] - longest)[:, None]
     chosen = np.flatnonzero(whole.any(axis=0))
     starts = np.array([np.flatnonzero(whole[:, index])[-1] for index in chosen], dtype=np.int64)
     x = np.empty((len(chosen), inputs, config.features), dtype=np.float32)
@@ -208,10 +201,14 @@ def latest_windows(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
 def calendar(times: NDArray[np.datetime64], config: SeriesConfig) -> NDArray[np.float32]:
     """Return sine and cosine of each cycle of config.calendar, in its order, shape (T, 2 * cycles).
 
-    A day begins at midnight, a week on Monday.
+    A day begins at midnight, a week on Monday, a year on 1 January.
     """
     times = times.astype("datetime64[us]")
-    shares = {"day": (times - times.astype("datetime64[D]")) / _DAY, "week": (times - _A_MONDAY) / _WEEK % 1.0}
+    shares = {
+        "day": (times - times.astype("datetime64[D]")) / _DAY,
+        "week": (times - _A_MONDAY) / _WEEK % 1.0,
+        "year": (times - times.astype("datetime64[Y]")) / _YEAR,
+    }
     angles = [2.0 * np.pi * shares[cycle] for cycle in config.calendar]
     columns = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(times), 0), dtype=np.float32)
@@ -236,7 +233,7 @@ def _levels(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float32]:
 
 
 def _scaled(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float32]:
-    return ((values - scale.mean) / scale.std).astype(np.float32)
+    return scale.forward(values).astype(np.float32)
 
 
 def _hours(times: NDArray[np.datetime64]) -> NDArray[np.int8]:

@@ -78,7 +78,7 @@ def run(job: Job) -> JobResult:
                 validation_loss = predict.mean_loss(
                     job.model, weights, open_examples(job.validation_examples, job.model)
                 )
-            update = client.LocalTraining(job.model).run(
+            update = client.local_training(job.model).run(
                 weights,
                 open_examples(job.examples, job.model),
                 epochs=job.model.learning.local_epochs,
@@ -101,8 +101,8 @@ def run(job: Job) -> JobResult:
                     epochs=job.local_only.epochs,
                     seed=job.local_only.shuffle_seed,
                 )
-            x = open_inputs(job.examples, job.model)
-            predictions: Tensors = {name: predict.predict(job.model, model, x) for name, model in models.items()}
+            x = {name: open_inputs(job.inputs.get(name, job.examples), job.model) for name in models}
+            predictions: Tensors = {name: predict.predict(job.model, model, x[name]) for name, model in models.items()}
             save_tensors(job.predictions_out, predictions)
         case _:
             assert_never(job)

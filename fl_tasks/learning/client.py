@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from tensorflow_federated.python.learning.templates import model_delta_client_work
@@ -42,6 +43,16 @@ class LocalUpdate:
     delta: Tensors
     examples: int
     loss: float
+
+
+def local_training(spec: ModelSpec) -> LocalTraining:
+    """Return the local training of a model; a process keeps what it has traced for the last few models."""
+    return _traced(spec.model_dump_json())
+
+
+@lru_cache(maxsize=4)
+def _traced(spec: str) -> LocalTraining:
+    return LocalTraining(ModelSpec.model_validate_json(spec))
 
 
 class LocalTraining:

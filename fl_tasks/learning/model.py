@@ -10,7 +10,7 @@ from fl_tasks import scenarios
 from fl_tasks.contracts.errors import LearningFailed
 from fl_tasks.contracts.jobs import ModelSpec
 from fl_tasks.contracts.tensors import MalformedTensors, Tensors
-from fl_tasks.learning.runtime import KerasModel, TensorFlowValue, VariableModel, tf, tff
+from fl_tasks.learning.runtime import KerasLoss, KerasModel, TensorFlowValue, VariableModel, tf, tff
 
 
 def build_keras_model(spec: ModelSpec) -> KerasModel:
@@ -19,7 +19,8 @@ def build_keras_model(spec: ModelSpec) -> KerasModel:
     Raises:
         LearningFailed: If it has weights that training does not change: they would never be shared.
     """
-    model = scenarios.load(spec.scenario).build_model(spec.learning, spec.input_shape, spec.output_shape)
+    scenario = scenarios.load(spec.scenario)
+    model = scenario.build_model(spec.learning, spec.input_shape, spec.output_shape, **_levels(spec))
     if model.non_trainable_weights:
         raise LearningFailed(
             f"scenario {spec.scenario}: the model has {len(model.non_trainable_weights)} non-trainable weights, which "
@@ -28,11 +29,21 @@ def build_keras_model(spec: ModelSpec) -> KerasModel:
     return model
 
 
+def build_loss(spec: ModelSpec) -> KerasLoss:
+    """Return the scenario's training loss, of y and of the model's predictions, mean over a batch."""
+    return scenarios.load(spec.scenario).loss(**_levels(spec))
+
+
+def _levels(spec: ModelSpec) -> dict[str, tuple[float, ...]]:
+    """Return what a scenario with quantiles is told beside the shapes."""
+    return {"quantiles": spec.quantiles} if spec.quantiles else {}
+
+
 def build_tff_model(spec: ModelSpec, keras_model: KerasModel) -> VariableModel:
     """Return a `tff.learning.models.VariableModel` around a Keras model, for batches of any size."""
     return tff.learning.models.from_keras_model(
         keras_model,
-        loss=scenarios.load(spec.scenario).loss(),
+        loss=build_loss(spec),
         input_spec=(
             tf.TensorSpec((None, *spec.input_shape), tf.float32),
             tf.TensorSpec((None, *spec.output_shape), tf.float32),

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_tasks import scenarios
 from fl_tasks.contracts.errors import LearningFailed
 from fl_tasks.contracts.jobs import ModelSpec
 from fl_tasks.contracts.tensors import Tensors
-from fl_tasks.learning.client import LocalTraining
+from fl_tasks.learning.client import local_training
 from fl_tasks.learning.examples import Examples
-from fl_tasks.learning.model import build_keras_model, ordered
-from fl_tasks.learning.runtime import tf
+from fl_tasks.learning.model import build_keras_model, build_loss, ordered
+from fl_tasks.learning.runtime import KerasModel, TensorFlowValue, tf
 
 # Examples predicted at once; every batch gives the same numbers, this bounds memory only.
 _BATCH = 4096
@@ -33,7 +34,7 @@ def local_only(spec: ModelSpec, initial_weights: Tensors, fit: Examples, *, epoc
     Raises:
         MalformedTensors, LearningFailed: As LocalTraining.run.
     """
-    training = LocalTraining(spec)
+    training = local_training(spec)
     return training.trained(initial_weights, training.run(initial_weights, fit, epochs=epochs, seed=seed))
 
 
@@ -44,7 +45,7 @@ def mean_loss(spec: ModelSpec, weights: Tensors, examples: Examples) -> float:
         MalformedTensors: If the weights are not the model's.
         LearningFailed: If the loss is not finite.
     """
-    loss = scenarios.load(spec.scenario).loss()
+    loss = build_loss(spec)
     predictions = predict(spec, weights, examples.x)
     # In parts, as the predictions are: the mean of the parts by their sizes is the mean of all.
     total = 0.0
@@ -60,21 +61,17 @@ def mean_loss(spec: ModelSpec, weights: Tensors, examples: Examples) -> float:
 
 
 def predict(spec: ModelSpec, weights: Tensors, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a model's predictions for x, shape (n, *output_shape), in the scale of y.
+    """Return a model's predictions for x, shape (n, *output_shape), with quantiles one more axis, in the scale of y.
 
     Raises:
         MalformedTensors: If the weights are not the model's.
         LearningFailed: If a prediction is not finite.
     """
-    keras_model = build_keras_model(spec)
+    keras_model, forward = _forward(spec.model_dump_json())
     for variable, value in zip(
         keras_model.trainable_weights, ordered(weights, keras_model, source="weights"), strict=True
     ):
         variable.assign(value)
-    forward = tf.function(
-        lambda x: keras_model(x, training=False),
-        input_signature=[tf.TensorSpec((None, *spec.input_shape), tf.float32)],
-    )
     parts = [forward(tf.constant(x[start : start + _BATCH])).numpy() for start in range(0, len(x), _BATCH)]
     result: NDArray[np.float32] = np.concatenate(parts)
     if not np.isfinite(result).all():
@@ -83,3 +80,15 @@ def predict(spec: ModelSpec, weights: Tensors, x: NDArray[np.float32]) -> NDArra
             "check the examples for values that are not finite"
         )
     return result
+
+
+@lru_cache(maxsize=4)
+def _forward(spec: str) -> tuple[KerasModel, Callable[[TensorFlowValue], TensorFlowValue]]:
+    """Return a model and its traced prediction, which reads the model's weights as they are when it is called."""
+    model = ModelSpec.model_validate_json(spec)
+    keras_model = build_keras_model(model)
+    forward = tf.function(
+        lambda x: keras_model(x, training=False),
+        input_signature=[tf.TensorSpec((None, *model.input_shape), tf.float32)],
+    )
+    return keras_model, forward

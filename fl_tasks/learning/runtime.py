@@ -17,10 +17,21 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import tensorflow as tf
 import tensorflow_federated as tff
 
-__all__ = ["Dataset", "KerasModel", "Optimizer", "OptimizerState", "TensorFlowValue", "VariableModel", "tf", "tff"]
+__all__ = [
+    "Dataset",
+    "KerasLoss",
+    "KerasModel",
+    "Optimizer",
+    "OptimizerState",
+    "TensorFlowValue",
+    "VariableModel",
+    "tf",
+    "tff",
+]
 
 # TensorFlow comes without types, and is not installed where types are checked: these names are for readers.
 KerasModel: TypeAlias = Any
+KerasLoss: TypeAlias = Any
 VariableModel: TypeAlias = Any
 Optimizer: TypeAlias = Any
 OptimizerState: TypeAlias = Any

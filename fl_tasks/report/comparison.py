@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fl_tasks.contracts.report import Report
+from collections.abc import Iterable
+
+from fl_tasks.contracts.report import Figure, Metric, Report
 
 
 def sentences(report: Report) -> list[str]:
@@ -16,6 +18,17 @@ def sentences(report: Report) -> list[str]:
             text += f"; better alone: {agencies}"
         found.append(text)
     return found
+
+
+def figure(metric: Metric | None, name: str) -> Figure | None:
+    """Return a metric's figure of a name; None where it has none: an AUC over few rows stays at its agency."""
+    return None if metric is None else next((one for one in metric.figures if one.name == name), None)
+
+
+def figure_names(metrics: Iterable[Metric | None]) -> list[str]:
+    """Return the names of all figures that there are, the most important first: those of the metric with the most."""
+    found = [[one.name for one in metric.figures] for metric in metrics if metric is not None]
+    return max(found, key=len, default=[])
 
 
 WHY = (

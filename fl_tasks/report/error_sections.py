@@ -1,12 +1,21 @@
-"""The report's figures of error: against the baselines, and forecast beside truth by hour of the day."""
+"""How good the models are: against the baselines, and forecast beside truth by hour of the day."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fl_tasks.contracts.report import SCALED, ClassMetric, Evaluation, Figure, Metric, ProfilePoint, Report
+from fl_tasks.contracts.report import (
+    SCALED,
+    ClassMetric,
+    Evaluation,
+    Figure,
+    ForecastMetric,
+    Metric,
+    ProfilePoint,
+    Report,
+)
 from fl_tasks.report.charts import ROOM_FOR_FIGURES, Axis, Line, grouped_bars, line_chart
-from fl_tasks.report.comparison import WHY, sentences
+from fl_tasks.report.comparison import WHY, figure, figure_names, sentences
 from fl_tasks.report.markup import NOTHING, Markup, join, number, paragraph, section, table, tag
 
 MODELS = ("federated", "local_only", "persistence", "seasonal_naive", "majority", "champion")
@@ -19,9 +28,11 @@ _WINDOWS = (
     "standard deviations of the agency's fit part, so that agencies compare. The last step alone stands in report.json."
 )
 _ROWS = (
-    "Over rows that were held back and that no training saw; a household is in one part only. Bold: the best of its "
-    "row. All agencies: means over their rows, of AUC and gap the mean over the agencies. Log loss, calibration, and "
-    "the gap between protected groups stand in report.json."
+    "Over rows that were held back and that no training saw. Bold: an agency's best. All agencies: means over their "
+    "rows, of AUC and gap the mean over the agencies. Majority: the classes' shares among the training rows, for every "
+    "row alike. Calibration: how far the probabilities are from what happens. Gap: the largest difference between "
+    "protected groups in the share of their positive rows that is found. AUC and a group's share are given only where "
+    "so many rows are positive that no single one shows."
 )
 
 
@@ -29,21 +40,22 @@ def errors(report: Report) -> Markup:
     """Return tables and bars of all agencies and horizons; a run without an evaluation says so."""
     rows = [*sorted(report.evaluation.agencies.items())]
     if not rows:
-        return section("Errors on held-back data", paragraph("The model was not evaluated in this run."))
+        return section("Held-back data", paragraph("The model was not evaluated in this run."))
     rows.append(("all agencies", report.evaluation.overall))
     horizons = list(dict.fromkeys(h for _, item in rows for model in MODELS for h in getattr(item, model)))
     overall_unit = "standard deviations (scaled)" if report.unit == SCALED else report.unit
     first = next(metric for _, item in rows for model in MODELS for metric in getattr(item, model).values())
-    parts: list[Markup] = [paragraph(_ROWS if isinstance(first, ClassMetric) else _WINDOWS.format(overall_unit))]
+    classes = isinstance(first, ClassMetric)
+    parts: list[Markup] = [paragraph(_ROWS if classes else _WINDOWS.format(overall_unit))]
     parts += [paragraph(f"{WHY} {'. '.join(compared)}.") for compared in [sentences(report)] if compared]
     for horizon in horizons:
         models = [m for m in MODELS if any(horizon in getattr(item, m) for _, item in rows)]
         parts += [
-            tag("h3", horizon),
-            _own_units(report, rows, horizon, models),
+            tag("h3", horizon if classes else f"Horizon {horizon}"),
+            _by_model(rows, horizon, models) if classes else _own_units(report, rows, horizon, models),
             _scaled(rows, horizon, models),
         ]
-    return section("Errors on held-back data", *parts)
+    return section("Held-back data", *parts)
 
 
 def _own_units(report: Report, rows: list[tuple[str, Evaluation]], horizon: str, models: list[str]) -> Markup:
@@ -64,6 +76,24 @@ def _own_units(report: Report, rows: list[tuple[str, Evaluation]], horizon: str,
     return table(("agency", "unit", *names * len(heads), "values"), lines, groups=groups)
 
 
+def _by_model(rows: list[tuple[str, Evaluation]], target: str, models: list[str]) -> Markup:
+    """A row an agency and model, with every figure: shares have no unit, and all of them belong together."""
+    metrics: dict[tuple[str, str], Metric] = {
+        (agency, model): metric
+        for agency, item in rows
+        for model in models
+        if (metric := getattr(item, model).get(target))
+    }
+    heads = figure_names(metrics.values())
+    lines = []
+    for agency in dict.fromkeys(agency for agency, _ in metrics):
+        own = {model: metrics[agency, model] for model in models if (agency, model) in metrics}
+        columns = [_best([figure(metric, head) for metric in own.values()]) for head in heads]
+        for place, (model, metric) in enumerate(own.items()):
+            lines.append((agency, _model_text(model), *(column[place] for column in columns), metric.n))
+    return table(("agency", "model", *heads, "rows"), lines)
+
+
 def _best(figures: Sequence[Figure | None]) -> list[object]:
     """Mark the best of a row."""
     found = [figure for figure in figures if figure is not None]
@@ -79,18 +109,19 @@ def _bold(value: float) -> Markup:
 def _scaled(rows: list[tuple[str, Evaluation]], horizon: str, models: list[str]) -> Markup:
     """Bars, and the figures in a table where bars have no room for them."""
     groups: list[tuple[str, list[Figure | None]]] = []
+    first = figure_names(getattr(item, model).get(horizon) for _, item in rows for model in models)[0]
     for agency, item in rows:
         found: list[Metric | None] = [getattr(item, model).get(horizon) for model in models]
         if any(found):
-            groups.append((agency, [m.scaled if m else None for m in found]))
+            groups.append((agency, [m.scaled if isinstance(m, ForecastMetric) else figure(m, first) for m in found]))
     names = [_model_text(model) for model in models]
-    figure = next(one for _, figures in groups for one in figures if one)
-    better = "longer" if figure.higher_is_better else "shorter"
-    title = f"{figure.name[0].upper()}{figure.name[1:]}, {horizon} ({better} is better)"
+    shown = next(one for _, figures in groups for one in figures if one)
+    better = "longer" if shown.higher_is_better else "shorter"
+    title = f"{shown.name[0].upper()}{shown.name[1:]}, {horizon} ({better} is better)"
     bars = grouped_bars(title, names, [(agency, [one and one.value for one in figures]) for agency, figures in groups])
     if len(groups) <= ROOM_FOR_FIGURES:
         return bars
-    return join((bars, table((figure.name, *names), ((agency, *_best(figures)) for agency, figures in groups))))
+    return join((bars, table((shown.name, *names), ((agency, *_best(figures)) for agency, figures in groups))))
 
 
 def profiles(report: Report) -> Markup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from fl_tasks.contracts.report import GateReport, Report
-from fl_tasks.report import error_sections, run_sections
+from fl_tasks.report import error_sections, run_sections, survey_section
 from fl_tasks.report.markup import NOTHING, Markup, join, paragraph, tag
 
 _STYLE = """
@@ -48,6 +48,7 @@ def render(report: Report) -> str:
         "body",
         _headline(report),
         run_sections.agencies(report),
+        survey_section.survey(report),
         error_sections.errors(report),
         error_sections.profiles(report),
         run_sections.losses(report),

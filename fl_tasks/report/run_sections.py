@@ -139,7 +139,19 @@ def _sizes(sizes: Sequence[int], kind: str = "n") -> Markup:
 
 def privacy(report: Report) -> Markup:
     """Return what each agency did to identifying data; columns that no agency has are left out."""
-    fields = {"k": "k", "l": "l", "t": "t", "suppressed": "suppressed cells", "epsilon": "epsilon", "delta": "delta"}
+    fields = {
+        "k": "k",
+        "l": "l",
+        "t": "t",
+        "suppressed": "suppressed rows or cells",
+        "suppressed_share": "share suppressed",
+        "ncp": "NCP",
+        "discernibility": "discernibility",
+        "risk_max": "prosecutor's risk",
+        "risk_average": "average risk",
+        "epsilon": "epsilon",
+        "delta": "delta",
+    }
     entries = sorted(report.privacy.items())
     shown = [field for field in fields if any(getattr(entry, field) is not None for _, entry in entries)]
     if not shown and not any(entry.identifiers for _, entry in entries):
@@ -148,8 +160,16 @@ def privacy(report: Report) -> Markup:
     text = (
         "De-identified, not anonymous: identifying columns were dropped, or replaced by a hash under the agency's key."
     )
+    measured = sorted({entry.statement for _, entry in entries if entry.statement})
+    if measured:
+        text += (
+            " k, l and t are of each agency's own release; NCP is the share of information lost by generalizing, the "
+            "prosecutor's risk 1 / k. Nothing stands where a count is below the small-cell limit."
+        )
     return section(
-        "Privacy", paragraph(text), table(("agency", "identifiers", *(fields[field] for field in shown)), rows)
+        "Privacy",
+        *map(paragraph, (text, *measured)),
+        table(("agency", "identifiers", *(fields[field] for field in shown)), rows),
     )
 
 

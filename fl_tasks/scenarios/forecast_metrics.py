@@ -6,7 +6,7 @@ The seasonal-naive forecast needs the grid, and is frozen with the examples (fl_
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,9 @@ def pool(parts: Sequence[ForecastMetric]) -> ForecastMetric:
         last_step_rmse=math.sqrt(mean([part.last_step_rmse**2 for part in parts])),
         scaled_mae=mean([part.scaled_mae for part in parts]),
         scaled_rmse=math.sqrt(mean([part.scaled_rmse**2 for part in parts])),
+        wis=_of_all([part.wis for part in parts], mean),
+        scaled_wis=_of_all([part.scaled_wis for part in parts], mean),
+        coverage=_coverage(parts, mean),
     )
 
 
@@ -121,6 +124,9 @@ def pool_scaled(parts: Sequence[ForecastMetric]) -> ForecastMetric:
         last_step_rmse=mean([part.last_step_rmse * scale for part, scale in zip(parts, scales, strict=True)]),
         scaled_mae=mae,
         scaled_rmse=rmse,
+        wis=_of_all([part.scaled_wis for part in parts], mean),
+        scaled_wis=_of_all([part.scaled_wis for part in parts], mean),
+        coverage=_coverage(parts, mean),
     )
 
 
@@ -163,6 +169,18 @@ def _error(y_true: Array, y_pred: Array) -> NDArray[np.float64]:
 def _means(error: NDArray[np.float64]) -> tuple[float, float]:
     """Return the mean absolute error and the root of the mean square."""
     return float(np.abs(error).mean()), math.sqrt(float(np.square(error).mean()))
+
+
+def _of_all(values: Sequence[float | None], mean: Callable[[Sequence[float]], float]) -> float | None:
+    """Return the mean of a figure that all parts have; None where one has none."""
+    known = [value for value in values if value is not None]
+    return mean(known) if len(known) == len(values) else None
+
+
+def _coverage(parts: Sequence[ForecastMetric], mean: Callable[[Sequence[float]], float]) -> dict[str, float]:
+    """Return the mean coverage of the intervals that all parts have."""
+    shared = [level for level in parts[0].coverage if all(level in part.coverage for part in parts)]
+    return {level: mean([part.coverage[level] for part in parts]) for level in shared}
 
 
 def _total(parts: Sequence[ForecastMetric]) -> int:

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fl_tasks.contracts.config import LearningConfig, SeriesConfig
+from fl_tasks.contracts.config import LearningConfig
 from fl_tasks.contracts.errors import ConfigError
+from fl_tasks.contracts.series_config import SeriesConfig
 
 # TensorFlow comes without types, and is not installed where types are checked: these names are for readers.
 KerasModel: TypeAlias = Any

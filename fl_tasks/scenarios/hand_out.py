@@ -31,8 +31,10 @@ def hand_out(scenario: str, files: Files, home: Home, federation: Path) -> None:
     """
     targets: dict[Path, bytes] = {}
     for agency, contents in files.items():
-        source = load_agency(federation, agency).scenarios.get(scenario)
         where = federation / "agencies" / f"{agency}.yaml"
+        if not where.exists():  # a data set may hold more agencies than a federation has
+            continue
+        source = load_agency(federation, agency).scenarios.get(scenario)
         if source is None:
             raise ConfigError(f"{where}: field scenarios: {scenario!r} is not there; add it with a path")
         places = _places(source)
@@ -44,8 +46,8 @@ def hand_out(scenario: str, files: Files, home: Home, federation: Path) -> None:
                 )
             _check_gzip(agency, name, content)
             targets[home.agency(agency) / name] = content
-    for agency in files:
-        make_private_folder(home.agency(agency))
+    for folder in {home.agency(agency) for agency in files if (federation / "agencies" / f"{agency}.yaml").exists()}:
+        make_private_folder(folder)
     for target, content in targets.items():
         write_atomic(target, content)
 

@@ -13,7 +13,21 @@ def traffic_folder(data: Path) -> Path:
     Raises:
         InputError: If there is no such folder.
     """
+    return _folder(data, "traffic")
+
+
+def welfare_folder(data: Path) -> Path:
+    """Return the folder of the files about people, as traffic_folder does: `welfare/`."""
+    return _folder(data, "welfare")
+
+
+def epidemic_folder(data: Path) -> Path:
+    """Return the folder of the files about epidemics, as traffic_folder does: `epidemic/`."""
+    return _folder(data, "epidemic")
+
+
+def _folder(data: Path, name: str) -> Path:
     if not data.is_dir():
-        raise InputError(f"{data}: there is no such folder; give the folder that holds traffic/")
-    inner = data / "traffic"
+        raise InputError(f"{data}: there is no such folder; give the folder that holds {name}/")
+    inner = data / name
     return inner if inner.is_dir() else data

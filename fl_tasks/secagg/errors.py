@@ -123,6 +123,14 @@ class CountMismatch(ProtocolError):
     """The opened sum's own count differs from the survivor set."""
 
 
+class SurveyMismatch(ProtocolError):
+    """The coordinator's request for a survey is not the one that this agency's own configuration gives."""
+
+
+class PreparationRefused(ProtocolError):
+    """A recoding or scale is not the one that the run's survey ended with, or does not follow from its request."""
+
+
 class RosterNotApproved(ProtocolError):
     """The session's roster is not the one that this agency approved."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -70,17 +71,19 @@ class Journal:
     def __init__(self, path: Path, head: Path, entries: list[Entry], last: str) -> None:
         self._path = path
         self._head = head
-        self._entries = entries
         self._last = last
+        self._entries: list[Entry] = []
+        # By kind and session, and by kind alone: a journal grows for years, and every step asks it several times.
+        self._index: defaultdict[tuple[str, str | None], list[Entry]] = defaultdict(list)
+        for entry in entries:
+            self._remember(entry)
 
     def find(self, kind: str, session: str | None = None, **facts: Any) -> list[Entry]:  # noqa: ANN401
         """Return the entries of a kind, in order, with the given session and facts."""
         return [
             entry
-            for entry in self._entries
-            if entry.kind == kind
-            and (session is None or entry.session == session)
-            and all(entry.facts.get(name) == value for name, value in facts.items())
+            for entry in self._index[kind, session]
+            if all(entry.facts.get(name) == value for name, value in facts.items())
         ]
 
     def holds(self, number: int, sha256: str) -> bool:
@@ -97,10 +100,15 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         fsync_folder(self._path.parent)
-        self._entries.append(entry)
+        self._remember(entry)
         self._last = entry.sha256
         write_atomic(self._head, canonical_json({"n": entry.number, "head": self._last, "session": session}))
         return entry
+
+    def _remember(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        for session in (entry.session, None):
+            self._index[entry.kind, session].append(entry)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """From a float delta to ring elements and back: clip, weigh, round without bias, append the slots.
 
-Floats pass in chunks that stay in the cache, one range of them a core; no second vector of float64 is ever made. With
-smaller chunks two threads are slower than one: an operation has to take longer than handing over the interpreter.
+Floats pass in chunks, one range of them a core; no second vector of float64 is ever made. With smaller chunks two
+threads are slower than one: an operation has to take longer than handing over the interpreter.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.config import SecAggConfig
 from fl_tasks.secagg.errors import CountMismatch, MalformedMessage, NotFinite, RingOverflow, WeightTooLarge
-from fl_tasks.secagg.masking import RANGE_WORDS, Ring, keystream, keystream_parts, on_all_cores
+from fl_tasks.secagg.masking import CHUNK_WORDS, RANGE_WORDS, Ring, keystream, keystream_chunks, on_all_cores
 from fl_tasks.secagg.parameters import SLOTS, FixedPoint, delta_encoding, largest_weight, loss_encoding
 
 # Keeps a clipped delta at or below clip in floating point; far below one quantization step.
 _SHRINK = 1.0 - 1e-12
-_CHUNK = 65_536  # values; a chunk's buffers just stay in the second-level cache
+_DRAWS = 2.0**32  # every draw is below it
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ def encode_update(
     No sum over up to n agencies leaves [-2^31, 2^31). Proof, with L = floor((2^31 - 1) / n): after clipping no
     coordinate exceeds clip * (1 - 1e-12), the weight is at most w_max and scale = L / (w_max * clip), so that
     |value| <= L * (1 - 1e-12). Norm and products as computed are off by less than 1e-13 of the value (pairwise
-    sums: some 150 roundings of 2^-53), so |value| < L holds for them, too. Rounding to a neighbouring integer
-    stays within L, an integer, and n * L <= 2^31 - 1. The losses are cut at max_loss * (1 - 1e-12), likewise. The
-    slots members, examples and clipped are at most L by the check on examples.
+    sums: some 150 roundings of 2^-53), so |value| < L * (1 - 1e-13) holds for them, too. What is rounded up is the
+    value less a draw below 1, computed with one more rounding of 2^-53: it lies above -L - 1 and below L. The integer
+    above it is one of -L..L, and n * L <= 2^31 - 1. The losses are cut at max_loss * (1 - 1e-12), likewise. The slots
+    members, examples and clipped are at most L by the check on examples.
 
     Args:
         delta: Shape (d,), initial minus trained weights.
@@ -90,9 +91,9 @@ def encode_update(
     update = np.empty(delta.size + len(SLOTS), dtype=np.uint32)
 
     def work(start: int, stop: int) -> None:
-        scratch = np.empty((2, _CHUNK))
-        parts = keystream_parts(rounding_key, start, stop, _CHUNK)
-        for at, draws in zip(range(start, stop, _CHUNK), parts, strict=True):
+        scratch = np.empty(CHUNK_WORDS)
+        chunks = keystream_chunks(rounding_key, start, stop)
+        for at, draws in zip(range(start, stop, CHUNK_WORDS), chunks, strict=True):
             part = slice(at, at + draws.size)
             _round(delta[part], factor, draws, encoding, update[part], scratch)
 
@@ -101,7 +102,7 @@ def encode_update(
     # The delta and the losses draw from one stream, so that no two values share a rounding word.
     draws = keystream(rounding_key, len(losses), delta.size)
     capped = np.minimum(losses, config.max_loss * _SHRINK)
-    _round(capped, weight, draws, loss_encoding(n, config), update[delta.size + 3 :], np.empty((2, len(losses))))
+    _round(capped, weight, draws, loss_encoding(n, config), update[delta.size + 3 :], np.empty(len(losses)))
     return update
 
 
@@ -162,7 +163,7 @@ def _check_count(members: int, examples: int, clipped: int, survivors: int) -> N
 def _norm(delta: NDArray[np.float64]) -> float:
     """The L2 norm, infinite or NaN if a value is; the order of the additions is the same on every machine."""
     with np.errstate(over="ignore", invalid="ignore"):
-        chunks = (delta[at : at + _CHUNK] for at in range(0, delta.size, _CHUNK))
+        chunks = (delta[at : at + CHUNK_WORDS] for at in range(0, delta.size, CHUNK_WORDS))
         return math.sqrt(np.add.reduce([np.add.reduce(np.square(chunk, dtype=np.float64)) for chunk in chunks]))
 
 
@@ -176,7 +177,8 @@ def _round(
 ) -> None:
     """Weigh, scale and round to integers: up with a probability equal to the fractional part.
 
-    Unbiased: a draw is uniform on [0, 2^32), so it is below fraction * 2^32 with that probability, to 2^-32.
+    ceil(x - draw / 2^32) is x rounded up where draw < fraction * 2^32, else down. Unbiased, to 2^-32 and the
+    floating-point step of x: a draw is uniform on [0, 2^32).
 
     Args:
         values: Shape (c,).
@@ -184,19 +186,15 @@ def _round(
         draws: Shape (c,), the keystream.
         encoding: Scale and limit.
         out: Shape (c,), gets the integers modulo 2^32.
-        scratch: Shape (2, c) or longer; is overwritten.
+        scratch: Shape (c,) or longer; is overwritten.
     """
-    scaled, lower = scratch[:, : values.size]
-    np.multiply(values, factor, out=scaled, dtype=np.float64)
-    scaled *= encoding.scale
-    np.floor(scaled, out=lower)
-    scaled -= lower
-    scaled *= 2.0**32
-    whole = out.view(np.int32)
-    np.copyto(whole, lower, casting="unsafe")  # what does not fit becomes the smallest int32, and is refused below
-    up = lower.view(np.bool_)[: values.size]  # the same memory again: fresh arrays would cost more than the arithmetic
-    np.less(draws, scaled, out=up)
-    whole += up.view(np.int8)
+    steps, whole = scratch[: values.size], out.view(np.int32)
+    # 2^32 times as large, so that the draws need no scaling; a power of two costs no precision.
+    np.multiply(values, factor * encoding.scale * _DRAWS, out=steps, dtype=np.float64)
+    np.subtract(steps, draws, out=steps)
+    steps *= 1 / _DRAWS
+    np.ceil(steps, out=steps)
+    np.copyto(whole, steps, casting="unsafe")  # what does not fit becomes the smallest int32, and is refused
     _check_range(whole, encoding)
 
 

@@ -19,6 +19,7 @@ from fl_tasks.contracts.base import Contract, Sha256, canonical_json, make_priva
 from fl_tasks.contracts.champion import ChampionBody
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.jobs import ModelSpec
+from fl_tasks.contracts.preparation import Preparation
 from fl_tasks.contracts.roster import Signed
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.contracts.tensors import Tensors, tensors_from_bytes, tensors_sha256
@@ -105,11 +106,19 @@ def is_backfill(chain: list[ChampionBody], end: dt.datetime) -> bool:
 
 
 def same_shapes(one: ModelSpec, other: ModelSpec) -> bool:
-    """Say whether the weights of one model fit the other, so that both can be scored on the same examples."""
-    return (one.scenario, one.input_shape, one.output_shape, one.learning.model, one.learning.units) == (
-        *(other.scenario, other.input_shape, other.output_shape),
-        *(other.learning.model, other.learning.units),
-    ) and (one.step_minutes, one.calendar) == (other.step_minutes, other.calendar)
+    """Say whether the weights of one model fit the other and read the same, so that both can be scored on one test."""
+    return (
+        (one.scenario, one.input_shape, one.output_shape, one.learning.model, one.learning.units)
+        == (other.scenario, other.input_shape, other.output_shape, other.learning.model, other.learning.units)
+        and (one.step_minutes, one.calendar, one.rate, one.quantiles)
+        == (other.step_minutes, other.calendar, other.rate, other.quantiles)
+        and _same_features(one.preparation, other.preparation)
+    )
+
+
+def _same_features(one: Preparation | None, other: Preparation | None) -> bool:
+    """Another scale does no harm: rows are put into the champion's before it is scored."""
+    return one is other is None or (one is not None and other is not None and one.same_features(other))
 
 
 def load_champion(exchange: FolderExchange, body: ChampionBody) -> Tensors:

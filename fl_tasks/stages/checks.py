@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 
+from fl_tasks.contracts.anonymize import PrivacyReport
 from fl_tasks.contracts.base import Contract
 from fl_tasks.contracts.data import (
     SMALL_CELL,
@@ -13,6 +15,7 @@ from fl_tasks.contracts.data import (
     QualityReport,
     deidentified_record_path,
     ingested_path,
+    privacy_path,
     quality_path,
 )
 from fl_tasks.contracts.errors import FLError
@@ -79,8 +82,37 @@ def _privacy(spec: StageSpec) -> AgencyPrivacy:
     if not path.exists():
         return AgencyPrivacy()
     done = Deidentified.model_validate_json(path.read_bytes())
-    suppressed = None if done.suppressed is not None and 0 < done.suppressed < SMALL_CELL else done.suppressed
-    return AgencyPrivacy(identifiers=done.identifiers, suppressed=suppressed)
+    release = privacy_path(spec.folder)
+    if not release.exists():
+        return AgencyPrivacy(identifiers=done.identifiers, suppressed=_no_small_cell(done.suppressed))
+    report = PrivacyReport.model_validate_json(release.read_bytes())
+    told = AgencyPrivacy(
+        k=report.k,
+        l=report.l,
+        t=report.t,
+        suppressed=report.suppressed,
+        suppressed_share=report.suppressed / report.rows_in,
+        identifiers=done.identifiers,
+        ncp=report.ncp,
+        discernibility=report.discernibility,
+        risk_max=report.risk_max,
+        risk_average=report.risk_average,
+        statement=report.statement,
+    )
+    if _no_small_cell(report.suppressed) is not None:
+        return told
+    # Exact quotients tell what they were divided by, the released rows; beside the rows that came in, the small cell.
+    rounded = {
+        "t": None if report.t is None else math.ceil(report.t * 100) / 100,
+        "ncp": round(report.ncp, 1),
+        "risk_average": round(report.risk_average, 2),
+    }
+    withheld = dict.fromkeys(("suppressed", "suppressed_share", "discernibility"))
+    return told.model_copy(update={**rounded, **withheld})
+
+
+def _no_small_cell(count: int | None) -> int | None:
+    return None if count is None or 0 < count < SMALL_CELL else count
 
 
 class Verdicts(Contract):

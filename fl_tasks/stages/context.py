@@ -30,6 +30,7 @@ from fl_tasks.secagg.records import read_record
 from fl_tasks.secagg.session import ClosedSet, Setting, check_close
 from fl_tasks.secagg.vault import Vault
 from fl_tasks.stages.policy import open_gate
+from fl_tasks.stages.survey.published import check_survey, check_training
 
 # Of every message but models and uploads: over ten times the longest at 200 agencies and 50 rounds.
 MOST_MESSAGE_BYTES = 16 * 2**20
@@ -196,7 +197,9 @@ def open_desk(spec: StageSpec) -> Desk:
 
     Raises:
         RosterNotApproved: If the cohort's roster is not the one approved here.
-        WrongSession: If the cohort is of another run, interval or configuration.
+        WrongSession: If the cohort is of another run, purpose, interval or configuration.
+        SurveyMismatch: If a survey asks for other sums than this installation's configuration.
+        PreparationRefused: If a training was prepared otherwise than its survey ended.
         PolicyRefused: If an agency's policy does not admit what the cohort wants.
         MissingInput: If there is no cohort (yet).
     """
@@ -212,6 +215,7 @@ def open_desk(spec: StageSpec) -> Desk:
         )
     if (cohort.run_id, cohort.scenario) != (spec.run_id, spec.scenario):
         raise WrongSession(f"the cohort is of run {cohort.run_id}, this is {spec.run_id}")
+    check_purpose(spec, cohort)
     if tuple(time.timestamp() for time in cohort.data_interval) != tuple(t.timestamp() for t in spec.data_interval):
         raise WrongSession("the cohort has another data interval than this task")
     if cohort.config_sha256 != config_sha256(config):
@@ -223,7 +227,18 @@ def open_desk(spec: StageSpec) -> Desk:
         raise TooFewAgencies(f"the cohort has {len(cohort.agencies)} agencies, {roster.t} are needed")
     if spec.agency is not None:
         open_gate(spec).check_cohort(cohort)
+    if spec.surveys:
+        check_survey(spec, config, cohort, exchange, public)
+    else:
+        check_training(spec, config, cohort, roster)
     return Desk(spec, config, roster, cohort, exchange)
+
+
+def check_purpose(spec: StageSpec, cohort: CohortBody) -> None:
+    """Hold what a cohort is for against what the run is; raises WrongSession: one never stands for the other."""
+    purpose = "survey" if spec.surveys else "training"
+    if cohort.purpose != purpose:
+        raise WrongSession(f"the cohort is a {cohort.purpose}'s, this run is a {purpose}; ask the coordinator")
 
 
 @contextmanager

@@ -37,10 +37,13 @@ from fl_tasks.stages.context import (
     training_secret_path,
 )
 from fl_tasks.stages.installed_code import approve_code
-from fl_tasks.stages.policy import policy_path
+from fl_tasks.stages.policy import columns_read, policy_path
+from fl_tasks.stages.survey.request import is_surveyed
 
 # A first policy that admits the scenario as it stands, with room for its parameter count to be told.
 _FIRST_MAX_PARAMETERS = 10_000_000
+# Of the words that a survey sums, likewise; none where the scenario has no survey.
+_FIRST_MAX_SURVEY_VALUES = 1_000_000
 
 
 class Approval(Contract):
@@ -233,10 +236,16 @@ def _admit_scenario(path: Path, agency: str, config: ScenarioConfig, source: Sou
 
 def _first_policy(config: ScenarioConfig, source: SourceConfig | TableSource) -> ScenarioPolicy:
     flows = source.flow_table if isinstance(source, SourceConfig) else None
+    asked = config.table.privacy if isinstance(source, TableSource) else None
     return ScenarioPolicy(
         sources=(AdmittedSource.of(source),),
         flow_tables={} if flows is None else {flows.path: flows.limit},
         identifiers=source.identifiers,
+        columns=columns_read(config.table, source) if isinstance(source, TableSource) else None,
+        least_k=None if asked is None else asked.k,
+        least_l=None if asked is None else asked.l,
+        most_t=None if asked is None else asked.t,
+        most_suppressed=None if asked is None else asked.suppression,
         max_lookback_months=config.schedule.lookback_months,
         masking=config.secagg.mode,
         max_rounds=config.rounds.groups,
@@ -244,6 +253,7 @@ def _first_policy(config: ScenarioConfig, source: SourceConfig | TableSource) ->
         models={config.learning.model: config.learning.units},
         max_parameters=_FIRST_MAX_PARAMETERS,
         max_clip=config.secagg.clip,
+        max_survey_values=_FIRST_MAX_SURVEY_VALUES if is_surveyed(config) else 0,
     )
 
 

@@ -1,4 +1,7 @@
-"""evaluate: an agency judges the final model on its held-back data, beside its own, the champion's and naive ones."""
+"""evaluate: an agency judges the final model on its held-back data, beside its own, the champion's and naive ones.
+
+A champion that was trained on a table in another scale is shown the rows in its own.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
+from fl_tasks.contracts.champion import ChampionBody
 from fl_tasks.contracts.data import FIGURE_LEAST, fit_examples, held_back_examples
 from fl_tasks.contracts.errors import DataRejected, MissingInput
-from fl_tasks.contracts.jobs import LocalOnly, PredictJob
+from fl_tasks.contracts.jobs import LocalOnly, ModelSpec, PredictJob
+from fl_tasks.contracts.preparation import Preparation
 from fl_tasks.contracts.report import EvaluationBody
 from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors, tensors_from_bytes, tensors_sha256
+from fl_tasks.data.arrays import write_array
+from fl_tasks.data.tables.rescale import rescaled
 from fl_tasks.secagg import names
 from fl_tasks.secagg.errors import ModelMismatch
 from fl_tasks.secagg.records import sign_record
-from fl_tasks.stages.champions import champions_exchange, load_champion, own_chain
+from fl_tasks.stages.champions import champions_exchange, load_champion, own_chain, same_shapes
 from fl_tasks.stages.context import Desk, StageSkipped, exchange_refs, open_desk, training_seed
 from fl_tasks.stages.learning_process import run_job
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, model_spec
@@ -24,14 +31,14 @@ from fl_tasks.stages.policy import open_gate
 
 
 def run(spec: StageSpec) -> StageResult:
-    """Sign and post the errors of the federated, the local-only, the champion's and the naive forecasts.
+    """Sign and post the figures of the federated, the local-only, the champion's and the naive predictions.
 
     Predictions are deleted once they are judged.
 
     Raises:
         MissingInput: If there is no final model or no prepared data.
-        DataRejected: If errors over so few windows would tell of single ones.
-        ModelMismatch: If a model is not the one of its signed hash.
+        DataRejected: If figures over so few examples would tell of single ones.
+        ModelMismatch: If a model is not the one of its signed hash, or the champion reads other features.
         PolicyRefused: If a model has more parameters than the agency's policy admits.
     """
     desk = open_desk(spec)
@@ -60,11 +67,11 @@ def _judge(desk: Desk, agency: str) -> EvaluationBody:
 
 
 def check_enough(spec: StageSpec) -> None:
-    """Refuse errors that would tell of single windows, whatever validate admitted; raises DataRejected."""
+    """Refuse figures that would tell of single examples, whatever validate admitted; raises DataRejected."""
     y = np.load(held_back_examples(spec.folder) / "y.npy", mmap_mode="r", allow_pickle=False)
     if len(y) < FIGURE_LEAST:
         raise DataRejected(
-            f"fewer than {FIGURE_LEAST} windows are held back for the test, so that errors over them would tell of "
+            f"fewer than {FIGURE_LEAST} examples are held back for the test, so that figures over them would tell of "
             "single ones and stay at home; deliver more data, or give the scenario's split a larger test part"
         )
 
@@ -96,18 +103,20 @@ def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
     """Return the predictions of the final model, the champion's and of one trained here alone, on the test examples."""
     spec, config = desk.spec, desk.config
     work = spec.folder / "jobs" / "evaluate"
-    models = {"federated": weights}
+    trained = model_spec(config, desk.cohort.preparation)
+    models, inputs = {"federated": weights}, {}
     if desk.cohort.champion_sha256 is not None:
-        models["champion"] = _champion(desk, desk.cohort.champion_sha256)
+        champion, models["champion"] = _champion(desk, trained, desk.cohort.champion_sha256)
+        ours, theirs = trained.preparation, champion.model.preparation
+        if ours is not None and theirs is not None and ours != theirs:
+            inputs["champion"] = _in_scale(test, ours, theirs, work / "champion")
     for name, model in models.items():
-        open_gate(spec).check_model(
-            model_spec(desk.config, desk.cohort.preparation), sum(array.size for array in model.values())
-        )
+        open_gate(spec).check_model(trained, sum(array.size for array in model.values()))
         save_tensors(work / f"{name}.npz", model)
     save_tensors(work / "initial.npz", _initial_model(desk))
     rounds = sum(desk.exchange.find(names.manifest(r)) is not None for r in range(1, desk.roster.r_max + 1))
     job = PredictJob(
-        model=model_spec(desk.config, desk.cohort.preparation),
+        model=trained,
         weights={name: work / f"{name}.npz" for name in models},
         local_only=LocalOnly(
             initial_weights=work / "initial.npz",
@@ -116,18 +125,32 @@ def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
             shuffle_seed=int.from_bytes(training_seed(spec, "local-only")[:8], "big") >> 1,
         ),
         examples=test,
+        inputs=inputs,
         predictions_out=work / "predictions.npz",
     )
     try:
         run_job(job, work / "job.json")
         return load_tensors(job.predictions_out)
     finally:
-        job.predictions_out.unlink(missing_ok=True)
+        for path in (job.predictions_out, *(folder / "x.npy" for folder in inputs.values())):
+            path.unlink(missing_ok=True)
 
 
-def _champion(desk: Desk, sha256: str) -> Tensors:
+def _in_scale(test: Path, ours: Preparation, theirs: Preparation, folder: Path) -> Path:
+    """Leave the test rows as another preparation scales them in a folder, and return it."""
+    x = np.load(test / "x.npy", mmap_mode="r", allow_pickle=False)
+    write_array(folder / "x.npy", rescaled(x, ours, theirs))
+    return folder
+
+
+def _champion(desk: Desk, trained: ModelSpec, sha256: str) -> tuple[ChampionBody, Tensors]:
     """Fetch the champion that the signed cohort names, out of the signed chain."""
     for body in own_chain(desk.spec):
         if body.model_sha256 == sha256:
-            return load_champion(champions_exchange(desk.spec), body)
+            if not same_shapes(body.model, trained):
+                raise ModelMismatch(
+                    f"the cohort names version {body.version} as champion, which reads other examples than this run's: "
+                    "it cannot be scored on them; the coordinator has to start a new run"
+                )
+            return body, load_champion(champions_exchange(desk.spec), body)
     raise ModelMismatch(f"the cohort names champion {sha256}, which no signed record of the registry holds")

@@ -157,7 +157,7 @@ def _compare(desk: Desk, model: ModelFacts, bodies: dict[str, EvaluationBody], c
     if champion is None:
         background = f"there is no champion as of {end.date()}"
     elif scored is None and not champions.same_shapes(champion.model, model.model):
-        background = f"version {champion.version}, the champion, has other shapes and cannot be scored"
+        background = f"version {champion.version}, the champion, {_unlike(champion, model)} and cannot be scored"
     else:
         name = f"version {champion.version}"
     if scored != (None if background or champion is None else champion.model_sha256):
@@ -173,6 +173,14 @@ def _compare(desk: Desk, model: ModelFacts, bodies: dict[str, EvaluationBody], c
         backfill=_is_backfill(desk.spec, chain),
     )
     return report.model_copy(update={"chain": len(chain)})
+
+
+def _unlike(champion: ChampionBody, model: ModelFacts) -> str:
+    """Say why a champion cannot be scored on the same rows."""
+    ours, theirs = model.model.preparation, champion.model.preparation
+    if ours is not None and theirs is not None and not ours.same_features(theirs):
+        return "was trained on other levels or features"
+    return "has other shapes"
 
 
 def _of_champion(body: EvaluationBody, champion: str | None) -> Evaluation:

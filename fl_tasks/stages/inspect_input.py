@@ -11,18 +11,24 @@ from typing import TypeVar
 import numpy as np
 
 from fl_tasks.contracts.base import Contract
-from fl_tasks.contracts.config import AgencyConfig, ScenarioConfig, SeriesConfig, load_agency, load_scenario
+from fl_tasks.contracts.config import AgencyConfig, ScenarioConfig, load_agency, load_scenario
 from fl_tasks.contracts.errors import ConfigError, FLError
+from fl_tasks.contracts.series_config import SeriesConfig
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.table_source import TableSource
 from fl_tasks.contracts.units import conversion
 from fl_tasks.data.ingest import read_source
 from fl_tasks.data.series import Series
+from fl_tasks.data.standardize import off_grid, out_of_range
 from fl_tasks.data.table import Collected
+from fl_tasks.data.tables.declaration import PLACE, declare
+from fl_tasks.data.tables.harmonize import Harmonizer
+from fl_tasks.data.tables.read import read_pieces
 from fl_tasks.scenarios import load
 from fl_tasks.secagg.parameters import checked_threshold, largest_weight
 from fl_tasks.stages.suites import load_suite
+from fl_tasks.stages.tables.hierarchies import hierarchies_folder, load_domains
 
 MOST_PROBLEMS = 20
 C = TypeVar("C", bound=Contract)
@@ -68,19 +74,64 @@ def inspect_source(federation: Path, folder: Path, scenario: str, agency: str, p
         folder, name = path.absolute().parent, str(path)
         source = source.model_copy(update={"path": path.name, "sql": None})
     if isinstance(source, TableSource):
-        return inspect_table(load_scenario(federation, scenario).table, source, folder, name)
-    return _read_all(source, folder, name)
+        return inspect_table(federation, scenario, source, folder, name)
+    zone = None if source.time.timezone is None else load_scenario(federation, scenario).schedule.timezone
+    return _read_all(source, folder, name, zone)
 
 
-def inspect_table(config: TableConfig, source: TableSource, folder: Path, name: str) -> Inspection:
-    """Read the whole of an agency's table."""
-    raise NotImplementedError
+def inspect_table(federation: Path, scenario: str, source: TableSource, folder: Path, name: str) -> Inspection:
+    """Read the whole of an agency's table, whatever the days, and say which rows a run would reject and why.
+
+    Args:
+        federation: The folder with scenarios/ and hierarchies/.
+        scenario: Whose schema the rows have to fit.
+        source: The agency's declaration.
+        folder: The folder that its path is relative to.
+        name: How messages call the source.
+
+    Returns:
+        The first problem, or the reasons where more rows would be rejected than the scenario lets; else a summary.
+
+    Raises:
+        ConfigError: If the scenario's YAML or a hierarchy is wrong.
+    """
+    config = load_scenario(federation, scenario).table
+    domains = load_domains(hierarchies_folder(federation, scenario), config)
+    first: dict[str, str] = {}
+    kept = 0
+    try:
+        harmonizer = Harmonizer(declare(config, source), domains, None)
+        for piece in read_pieces(source, folder, name, harmonizer.wanted):
+            part = harmonizer.take(piece)
+            kept += len(part.table)
+            for reason, place in zip(part.reasons, part.rejected.columns[PLACE], strict=True):
+                first.setdefault(reason, place)
+    except FLError as error:
+        return Inspection((str(error),))
+    rejected = sum(harmonizer.by_reason.values())
+    why = tuple(
+        f"rejected: {reason}: {harmonizer.by_reason[reason]} rows, the first at {first[reason]}" for reason in first
+    )
+    limit = config.quality.max_quarantined
+    if rejected > limit * harmonizer.rows_in:
+        return Inspection((f"{name}: more than {limit:.0%} of the rows would be rejected", *why))
+    merged = harmonizer.rows_in - rejected - kept
+    identifiers = ", ".join(f"{column} ({fate})" for column, fate in harmonizer.identifiers.items())
+    return Inspection(
+        (),
+        (
+            f"rows: {kept} of {harmonizer.rows_in}, {merged} delivered twice, {rejected} rejected",
+            *why,
+            f"values present: {harmonizer.present:.1%} of those that the model sees",
+            f"identifiers: {identifiers or 'none'}",
+        ),
+    )
 
 
-def _read_all(source: SourceConfig, folder: Path, name: str) -> Inspection:
+def _read_all(source: SourceConfig, folder: Path, name: str, zone: str | None) -> Inspection:
     problems = Collected(MOST_PROBLEMS)
     try:
-        rows = read_source(source, folder, None, name=name, problems=problems)
+        rows = read_source(source, folder, None, name=name, problems=problems, zone=zone)
     except FLError as error:
         return Inspection((*map(str, problems.found), str(error)))
     series = rows.series
@@ -105,16 +156,15 @@ def _read_all(source: SourceConfig, folder: Path, name: str) -> Inspection:
 def _misdeclared(series: Series, source: SourceConfig, name: str) -> list[str]:
     """Return what in the declaration cannot be right, since most of the data contradict it."""
     found = []
-    minutes = series.times.astype(np.int64) % (source.step_minutes * 60_000_000)
-    if 2 * np.count_nonzero(minutes) > len(minutes):
+    if 2 * np.count_nonzero(off_grid(series.times, source)) > len(series.times):
         found.append(f"{name}: most times are not on steps of {source.step_minutes} min; correct step_minutes")
     values = series.values[~np.isnan(series.values)] * conversion(source.source_unit, source.unit)
-    if 2 * np.count_nonzero((values < source.minimum) | (values > source.maximum)) > len(values):
+    if 2 * np.count_nonzero(out_of_range(values, source)) > len(values):
         found.append(
             f"{name}: most values lie outside [{source.minimum:g}, {source.maximum:g}] {source.unit}; "
             f"correct source_unit ({source.source_unit}), minimum or maximum"
         )
-    if not len(values) and len(minutes):
+    if not len(values) and len(series.times):
         found.append(f"{name}: no row has a value; check which columns are delivered")
     return found
 
@@ -148,6 +198,8 @@ def inspect_federation(folder: Path) -> Inspection:
         members = [agency for agency, config in sorted(agencies.items()) if name in config.scenarios]
         summary.append(f"{name}: {len(members)} agencies ({', '.join(members)})")
         problems.extend(_failures(path, partial(load, name), partial(load_suite, name)))
+        if isinstance(scenario.data, TableConfig):
+            problems.extend(_failures(path, partial(load_domains, hierarchies_folder(folder, name), scenario.data)))
         if known:
             problems.extend(_failures(path, partial(checked_threshold, len(members), scenario.secagg)))
         problems.extend(_misfits(path, scenario, [agencies[member] for member in members]))
@@ -193,6 +245,8 @@ def _misfits(path: Path, scenario: ScenarioConfig, members: Sequence[AgencyConfi
         source, data = member.scenarios[scenario.scenario], scenario.data
         if source.kind != data.kind:
             misfits.append(f"{where}.kind: got {source.kind}, the scenario's data are of kind {data.kind}")
+        elif isinstance(source, TableSource) and isinstance(data, TableConfig):
+            misfits.extend(_failures(Path(where), partial(declare, data, source)))
         elif (
             isinstance(source, SourceConfig)
             and isinstance(data, SeriesConfig)

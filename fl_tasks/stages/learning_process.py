@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import fl_tasks
 from fl_tasks.contracts.base import write_atomic
+from fl_tasks.contracts.channel import receive, send
 from fl_tasks.contracts.errors import ConfigError, LearningFailed
 from fl_tasks.contracts.jobs import Job, JobFile, JobResult
-from fl_tasks.contracts.stage import EXIT_FINAL
+from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY
 
 log = logging.getLogger(__name__)
+
+
+CHANNEL = "HUILIU_LEARNING_CHANNEL"
+"""Set by a daemon for its stages: the file descriptor on which it takes learning jobs."""
 
 
 class LearningCrashed(LearningFailed):
@@ -32,7 +39,7 @@ def learning_python() -> Path:
 
 
 def run_job(job: Job, path: Path) -> JobResult:
-    """Do a job and return its result.
+    """Do a job and return its result: by the daemon's worker where a daemon runs this stage, else in a process.
 
     The child inherits stdout and stderr instead of a pipe: whatever it leaves behind cannot make us wait.
 
@@ -45,7 +52,11 @@ def run_job(job: Job, path: Path) -> JobResult:
         LearningCrashed: If the process died.
     """
     write_atomic(path, JobFile(job=job).model_dump_json().encode())
-    code = subprocess.run([learning_python(), "-P", "-m", "fl_tasks.learning", path], check=False).returncode
+    channel = os.environ.get(CHANNEL)
+    if channel is None:
+        code = subprocess.run([learning_python(), "-P", "-m", "fl_tasks.learning", path], check=False).returncode
+    else:
+        code = _by_worker(int(channel), path)
     if code == EXIT_FINAL:
         raise LearningFailed(f"learning job {job.kind}: refused; its reason stands above in the log")
     if code != 0:
@@ -59,3 +70,16 @@ def run_job(job: Job, path: Path) -> JobResult:
         result.seconds_work,
     )
     return result
+
+
+def _by_worker(channel: int, path: Path) -> int:
+    """Have the daemon's worker do a job, its output going into this process's own; return the exit code."""
+    learning_python()  # a missing environment is said here, where it is read
+    sys.stdout.flush()
+    with socket.socket(fileno=os.dup(channel)) as daemon:
+        try:
+            send(daemon, {"job": str(path)}, [sys.stdout.fileno()])
+        except OSError:
+            return EXIT_RETRY
+        answer = receive(daemon)
+    return EXIT_RETRY if answer is None else int(answer.body["code"])

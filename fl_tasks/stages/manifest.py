@@ -36,8 +36,7 @@ def _decide(desk: Desk) -> StageResult:
             stage="manifest",
             status="done",
             burnt=True,
-            reason=f"round {round_} is burnt: fewer than {desk.roster.t} updates; round {round_ + 1} starts by itself "
-            f"from the same model. {reason}",
+            reason=f"round {round_} is burnt: fewer than {desk.roster.t} updates; {_next(desk)}. {reason}",
             outputs=exchange_refs(names.burnt(round_)),
         )
     survivors = desk.agency_names(closed.read_manifest(data, round_).ids)
@@ -49,3 +48,9 @@ def _decide(desk: Desk) -> StageResult:
         inputs=exchange_refs(*(names.upload(round_, agency) for agency in survivors)),
         outputs=exchange_refs(names.manifest(round_)),
     )
+
+
+def _next(desk: Desk) -> str:
+    if desk.spec.surveys:
+        return "a survey has no other round"
+    return f"round {desk.round + 1} starts by itself from the same model"

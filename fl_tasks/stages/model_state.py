@@ -45,6 +45,8 @@ def model_spec(config: ScenarioConfig, preparation: Preparation | None = None) -
         calendar=config.data.calendar,
         scale=config.data.scale,
         series_levels=config.data.series_levels,
+        rate=config.data.rate,
+        quantiles=config.data.quantiles,
     )
 
 

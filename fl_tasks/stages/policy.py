@@ -2,9 +2,10 @@
 
 | checked | against | at |
 |---|---|---|
-| scenario, data source, identifiers, k, months, rounds, epochs, architecture, clip | configuration | every stage |
+| scenario, data source, columns, identifiers, k, l, t, months | configuration | every stage |
+| rounds, epochs, architecture, clip | configuration | every stage |
 | masking, threshold, hash, rounds, clip | approved roster | every stage |
-| number of parameters, rounds | signed cohort | every stage of a session |
+| number of parameters or of a survey's words, rounds | signed cohort | every stage of a session |
 | architecture, number of parameters | champion | predict |
 """
 
@@ -21,8 +22,16 @@ from fl_tasks.contracts.policy import AdmittedSource, Policy, ScenarioPolicy
 from fl_tasks.contracts.roster import CohortBody, Roster
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.stage import StageSpec
+from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.table_source import TableSource
+from fl_tasks.data.tables.declaration import declare
 from fl_tasks.secagg.parameters import checked_threshold
+
+
+def columns_read(config: TableConfig, source: TableSource) -> tuple[str, ...]:
+    """Return the delivered columns that a declaration lets be read."""
+    declared = declare(config, source)
+    return tuple(dict.fromkeys((*declared.needed, *declared.welcome)))
 
 
 def policy_path(folder: Path) -> Path:
@@ -53,12 +62,30 @@ class Gate:
                 self._refuse("flow_tables", source.flow_table.path, ", ".join(self.policy.flow_tables) or "none")
             if source.flow_table.limit < least:
                 self._refuse(f"flow_tables.{source.flow_table.path}", f"k = {source.flow_table.limit}", f"k >= {least}")
+        if isinstance(source, TableSource):
+            self._check_table(config.table, source)
         self._at_most("max_lookback_months", config.schedule.lookback_months, self.policy.max_lookback_months)
         self._at_most("max_rounds", config.rounds.groups, self.policy.max_rounds)
         self._at_most("max_local_epochs", config.learning.local_epochs, self.policy.max_local_epochs)
         self._at_most("max_clip", config.secagg.clip, self.policy.max_clip)
         if not self.policy.admits_model(config.learning):
             self._refuse_model(config.learning.model, config.learning.units)
+
+    def _check_table(self, config: TableConfig, source: TableSource) -> None:
+        """Hold the columns that are read, and what a release has to reach, against the policy."""
+        if self.policy.columns is not None:
+            beyond = [column for column in columns_read(config, source) if column not in self.policy.columns]
+            if beyond:
+                self._refuse("columns", repr(beyond[0]), ", ".join(map(repr, self.policy.columns)))
+        asked = config.privacy
+        k, l_, t = (1, 1, 1.0) if asked is None else (asked.k, asked.l, asked.t)
+        for field, wanted, least in (("least_k", k, self.policy.least_k), ("least_l", l_, self.policy.least_l)):
+            if least is not None and wanted < least:
+                self._refuse(field, f"{field[-1]} = {wanted}", f"{field[-1]} >= {least}")
+        if self.policy.most_t is not None and t > self.policy.most_t:
+            self._refuse("most_t", f"t = {t:g}", f"t <= {self.policy.most_t:g}")
+        if self.policy.most_suppressed is not None and asked is not None:
+            self._at_most("most_suppressed", asked.suppression, self.policy.most_suppressed)
 
     def check_roster(self, roster: Roster) -> None:
         """Hold a roster against the policy; its threshold has to be one of the mode that is admitted."""
@@ -75,8 +102,11 @@ class Gate:
         self._at_most("max_clip", roster.secagg.clip, self.policy.max_clip)
 
     def check_cohort(self, cohort: CohortBody) -> None:
-        """Hold what the coordinator signed for one run against the policy."""
-        self._at_most("max_parameters", cohort.parameters, self.policy.max_parameters)
+        """Hold what the coordinator signed for one run, or for its survey, against the policy."""
+        if cohort.purpose == "survey":
+            self._at_most("max_survey_values", cohort.parameters, self.policy.max_survey_values)
+        else:
+            self._at_most("max_parameters", cohort.parameters, self.policy.max_parameters)
         self._at_most("max_rounds", cohort.rounds, self.policy.max_rounds)
 
     def check_model(self, model: ModelSpec, parameters: int) -> None:

@@ -29,6 +29,7 @@ from fl_tasks.contracts.roster import Roster
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.contracts.tensors import tensors_from_bytes, tensors_sha256
 from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.report.comparison import figure, figure_names
 from fl_tasks.report.html import render
 from fl_tasks.scenarios import load
 from fl_tasks.secagg import names
@@ -38,6 +39,9 @@ from fl_tasks.stages.context import Desk, exchange_of, exchange_refs, load_roste
 from fl_tasks.stages.evaluations import read_evaluations
 from fl_tasks.stages.gate import read_gate
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_record, load_records
+from fl_tasks.stages.round_fate import fate_of
+from fl_tasks.stages.survey.published import survey_exchange
+from fl_tasks.stages.survey.reporting import survey_report
 
 LINEAGE = "openlineage.jsonl"
 
@@ -84,6 +88,7 @@ def gather(spec: StageSpec) -> Report:
         least_honest=roster.t - roster.secagg.n_c,
         mode=roster.secagg.mode,
     )
+    survey = survey_report(spec, roster)
     common = Report(
         run_id=spec.run_id,
         scenario=spec.scenario,
@@ -91,7 +96,8 @@ def gather(spec: StageSpec) -> Report:
         data_interval=spec.data_interval,
         unit=SCALED,
         secagg=secagg,
-        egress=_egress(exchange, roster),
+        survey=survey,
+        egress=_egress(spec, roster),
         lineage=LINEAGE if (spec.places.report(spec.run_id) / LINEAGE).exists() else None,
         resources=Resources(peak_pss_bytes=_peak_pss(spec)),
         seconds=Seconds(
@@ -102,6 +108,9 @@ def gather(spec: StageSpec) -> Report:
     try:
         desk = open_desk(spec)
     except MissingInput:
+        if survey is not None and survey.status == "failed":
+            reason = f"the survey failed: {survey.reason}"
+            return common.model_copy(update={"excluded": survey.excluded, "reason": reason})
         verdicts = read_checks(exchange, roster, spec.run_id, spec.agencies or roster.names)
         reason = f"{len(verdicts.passed)} agencies passed their data checks, {roster.t} are needed"
         return common.model_copy(update={"excluded": verdicts.excluded, "reason": reason})
@@ -153,33 +162,16 @@ def _rounds(desk: Desk) -> tuple[RoundReport, ...]:
 
 
 def _round(desk: Desk, round_: int) -> RoundReport:
-    exchange = desk.exchange
-    manifest_data = exchange.find(names.manifest(round_))
-    if manifest_data is None:
-        # A round without a verdict was never run, or the run broke in it: either way nothing came of it.
-        burnt = exchange.find(names.burnt(round_)) is not None
-        members = desk.agency_names(desk.closed().ids) if burnt else ()
-        sent = {agency for agency in members if exchange.find(names.upload(round_, agency)) is not None}
-        lost = {agency: "train" for agency in members if agency not in sent}
-        return RoundReport(round=round_, status="burnt" if burnt else "skipped", lost=lost)
-    closed = desk.closed()
-    survivors = desk.agency_names(closed.read_manifest(manifest_data, round_).ids)
-    lost = {}
-    for agency in desk.agency_names(closed.ids):
-        if agency not in survivors:
-            lost[agency] = "train"
-        elif exchange.find(names.ack(round_, agency)) is None:
-            lost[agency] = "ack"
-        elif exchange.find(names.reveal(round_, agency)) is None:
-            lost[agency] = "reveal"
+    fate = fate_of(desk, round_, "train")
     record = load_record(desk.spec, round_)
     if record is None:
-        return RoundReport(round=round_, status="skipped", survivors=survivors, lost=lost)
+        verdict = RoundReport(round=round_, status="burnt" if fate.burnt else "skipped")
+        return verdict.model_copy(update={"survivors": fate.survivors, "lost": fate.lost})
     return RoundReport(
         round=round_,
         status="aggregated",
-        survivors=survivors,
-        lost=lost,
+        survivors=fate.survivors,
+        lost=fate.lost,
         loss=record.loss,
         validation_loss=record.validation_loss,
         clipped=record.clipped,
@@ -204,29 +196,35 @@ def _comparison(evaluation: EvaluationReport) -> dict[str, LocalComparison]:
     """Hold the federated model against the local-only ones, where both were scored."""
     both = {name: one for name, one in evaluation.agencies.items() if one.federated and one.local_only}
     scaled = overall_unit(evaluation) == SCALED
-
-    def figure(metric: Metric) -> Figure:
-        return metric.scaled if scaled else metric.figures[0]
-
     found: dict[str, LocalComparison] = {}
-    for horizon, one in next((one.federated for one in both.values()), {}).items():
-        measure, higher = figure(one).name, figure(one).higher_is_better
-        pairs = {
-            name: (figure(one.federated[horizon]).value, figure(one.local_only[horizon]).value)
-            for name, one in both.items()
-        }
-        found[horizon] = LocalComparison(
-            measure=measure,
-            higher_is_better=higher,
-            federated=fmean(together for together, _ in pairs.values()),
-            local_only=fmean(alone for _, alone in pairs.values()),
-            alone_better={
-                name: round(abs(1.0 - alone / together), 4)
-                for name, (together, alone) in pairs.items()
-                if (alone > together if higher else alone < together)
-            },
-        )
+    for horizon in next((one.federated for one in both.values()), {}):
+        # An agency of few rows has no AUC: it is then compared over the others.
+        name = figure_names(one.federated[horizon] for one in both.values())[0]
+        pairs: dict[str, tuple[Figure, Figure]] = {}
+        for agency, one in both.items():
+            metrics = one.federated[horizon], one.local_only[horizon]
+            together, alone = (metric.scaled if scaled else figure(metric, name) for metric in metrics)
+            if together is not None and alone is not None:
+                pairs[agency] = together, alone
+        if pairs:
+            found[horizon] = _compared(pairs)
     return found
+
+
+def _compared(pairs: dict[str, tuple[Figure, Figure]]) -> LocalComparison:
+    """Hold each agency's figure of the federated model against that of its own."""
+    first = next(iter(pairs.values()))[0]
+    return LocalComparison(
+        measure=first.name,
+        higher_is_better=first.higher_is_better,
+        federated=fmean(together.value for together, _ in pairs.values()),
+        local_only=fmean(alone.value for _, alone in pairs.values()),
+        alone_better={
+            agency: round(abs(1.0 - alone.value / together.value), 4) if together.value else 1.0
+            for agency, (together, alone) in pairs.items()
+            if (alone.value > together.value if first.higher_is_better else alone.value < together.value)
+        },
+    )
 
 
 def overall_unit(evaluation: EvaluationReport) -> str:
@@ -246,9 +244,17 @@ def _overall(config: ScenarioConfig, agencies: dict[str, Evaluation], *, mixed: 
     return Evaluation(**parts)
 
 
-def _egress(exchange: FolderExchange, roster: Roster) -> dict[str, tuple[Sent, ...]]:
-    """Everything that left each agency, by what lies in the exchange."""
+def _egress(spec: StageSpec, roster: Roster) -> dict[str, tuple[Sent, ...]]:
+    """Everything that left each agency, by what lies in the exchanges of the run and of its survey."""
     sent: dict[str, list[Sent]] = {agency: [] for agency in roster.names}
+    of_survey = survey_exchange(spec)
+    # A message of a survey is named with its run: the training has others of the same name.
+    _add_sent(sent, of_survey, f"{spec.survey_run_id}/", {"masked update": "masked sums of the survey"})
+    _add_sent(sent, exchange_of(spec), "", {})
+    return {agency: tuple(files) for agency, files in sent.items() if files}
+
+
+def _add_sent(sent: dict[str, list[Sent]], exchange: FolderExchange, prefix: str, other: dict[str, str]) -> None:
     for name in exchange.names():
         purpose = next((text for part, text in _PURPOSES if part in name), None)
         if purpose is None:
@@ -259,8 +265,8 @@ def _egress(exchange: FolderExchange, roster: Roster) -> dict[str, tuple[Sent, .
         if owner not in sent:  # whoever may write there can leave a file that no agency sent
             continue
         data = exchange.get(name)
-        sent[owner].append(Sent(file=name, bytes=len(data), sha256=sha256_hex(data), purpose=purpose))
-    return {agency: tuple(files) for agency, files in sent.items() if files}
+        purpose = other.get(purpose, purpose)
+        sent[owner].append(Sent(file=f"{prefix}{name}", bytes=len(data), sha256=sha256_hex(data), purpose=purpose))
 
 
 def _seconds_since(start: dt.datetime | None) -> float | None:

@@ -7,17 +7,19 @@ import logging
 import time
 from pathlib import Path
 
-from fl_tasks.contracts.config import load_scenario
+from fl_tasks.contracts.config import load_scenario, one_reading
 from fl_tasks.contracts.errors import FLError
-from fl_tasks.contracts.stage import StageResult, StageSpec, read_spec, write_result
+from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec, read_spec, write_result
 from fl_tasks.stages.admission import admit, journal_refusal
 from fl_tasks.stages.checks import DATA_STAGES, post_check, withhold_identifiers
 from fl_tasks.stages.context import StageSkipped
+from fl_tasks.stages.survey import failure
+from fl_tasks.stages.survey.request import is_surveyed
 
 log = logging.getLogger(__name__)
 
 # Stages whose module has another name than the stage: `list` is a builtin.
-_MODULES = {"list": "key_list"}
+_MODULES = {"list": "key_list", "survey": "survey.opening", "count": "survey.count", "recode": "survey.recode"}
 # Kind of the scenario's data -> package of its data stages.
 _KINDS = {"series": "series", "table": "tables"}
 
@@ -31,26 +33,48 @@ def run_stage(path: Path) -> StageResult:
     spec = read_spec(path)
     started = time.monotonic()
     try:
-        if spec.agency is not None:
-            admit(spec)
-        # Late, so that a stage imports only what it needs.
-        result: StageResult = importlib.import_module(f"fl_tasks.stages.{_module(spec)}").run(spec)
+        # One reading: the stage uses the very configuration that was admitted.
+        with one_reading():
+            if spec.agency is not None:
+                admit(spec)
+            # Late, so that a stage imports only what it needs.
+            result: StageResult = importlib.import_module(f"fl_tasks.stages.{_module(spec)}").run(spec)
     except StageSkipped as skipped:
         result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped)[:500])
     except FLError as error:
+        failure.note(spec, error)
         if spec.agency is not None:
             journal_refusal(spec, error)
         if spec.stage in DATA_STAGES:
             withhold_identifiers(spec, error)
             if not error.retryable:
                 post_check(spec, error)
+                _tell_survey(spec, error)
         raise
+    failure.note(spec, None)
     if spec.stage == DATA_STAGES[-1]:
         post_check(spec, None)
+    if spec.stage in DATA_STAGES:
+        _tell_survey(spec, None)
+    if spec.surveys:
+        result = result.model_copy(update={part: _of_survey(getattr(result, part)) for part in ("inputs", "outputs")})
     result = result.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
     write_result(spec, result)
     log.info("stage=%s status=%s seconds=%.1f %s", spec.label, result.status, result.seconds, _where(spec))
     return result
+
+
+def _tell_survey(spec: StageSpec, error: FLError | None) -> None:
+    """Post the word on the raw data where a survey invites the agencies that passed, before they go on."""
+    if spec.stage == DATA_STAGES[0] and spec.retrains and is_surveyed(load_scenario(spec.federation, spec.scenario)):
+        post_check(spec.model_copy(update={"run_id": spec.survey_run_id}), error)
+
+
+def _of_survey(refs: tuple[DatasetRef, ...]) -> tuple[DatasetRef, ...]:
+    """Tell a survey's messages from those of the same name of the training that follows it."""
+    return tuple(
+        ref.model_copy(update={"name": f"survey/{ref.name}"}) if ref.namespace == "exchange" else ref for ref in refs
+    )
 
 
 def _module(spec: StageSpec) -> str:

@@ -6,7 +6,7 @@ import logging
 import time
 
 from fl_tasks.contracts.base import sha256_hex
-from fl_tasks.contracts.data import Prepared, fit_examples, prepared_path, validation_examples
+from fl_tasks.contracts.data import fit_examples, prepared_path, read_prepared, validation_examples
 from fl_tasks.contracts.errors import LearningFailed, MissingInput
 from fl_tasks.contracts.jobs import TrainJob
 from fl_tasks.contracts.stage import StageResult, StageSpec
@@ -111,10 +111,10 @@ def _check_weight(desk: Desk) -> None:
     path = prepared_path(desk.spec.folder)
     if not path.exists():
         raise MissingInput(f"{path}: no prepared data; run the validate stage of this run first")
-    windows = capped_weight(desk, Prepared.model_validate_json(path.read_bytes()).fit_windows)
+    windows = capped_weight(desk, read_prepared(desk.spec.folder).fit_count)
     most = largest_weight(desk.setting.n, desk.roster.secagg)
     if windows > most:
         raise WeightTooLarge(
-            f"{path}: field fit_windows: {windows} training windows, the roster admits {most} (w_max * n_ref): "
+            f"{path}: {windows} examples to train on, the roster admits {most} (w_max * n_ref): "
             "set learning.weight_cap in the scenario, or agree on a roster with a larger secagg.n_ref"
         )

@@ -23,6 +23,7 @@ from fl_airflow.retry_policy import retry_policy
 from fl_airflow.stage_docs import BARRIER_DOC, STAGE_DOCS
 from fl_tasks.contracts.config import AgencyConfig, ScenarioConfig
 from fl_tasks.contracts.stage import Stage
+from fl_tasks.contracts.table_config import TableConfig
 
 _POOLED: tuple[Stage, ...] = ("train", "evaluate")
 
@@ -45,7 +46,8 @@ def build_retraining_dag(
         schedule=CronDataIntervalTimetable(scenario.schedule.cron, timezone=scenario.schedule.timezone),
         doc_md=doc_md,
     )
-    builder.add(retraining_graph(builder.names, scenario.rounds.groups), dag)
+    graph = retraining_graph(builder.names, scenario.rounds.groups, surveyed=_surveyed(scenario))
+    builder.add(graph, dag)
     dag.params = ParamsDict(params.retraining_params(scenario, builder.names))  # after the tasks: each would copy them
     return dag
 
@@ -158,13 +160,18 @@ class _Builder:
             federation=str(self.federation),
             cron=self.scenario.schedule.cron,
             timezone=self.scenario.schedule.timezone,
-            kind=self.kind,
+            kind="survey" if node.survey else self.kind,
             agency=node.agency,
             round=node.round,
             skips=node.skips,
             doc_md=STAGE_DOCS[node.stage],
             **common,
         )
+
+
+def _surveyed(scenario: ScenarioConfig) -> bool:
+    """Whether agencies have to agree on something before their data can be prepared."""
+    return isinstance(scenario.data, TableConfig) and scenario.data.surveyed
 
 
 def _group(path: tuple[str, ...], groups: dict[tuple[str, ...], TaskGroup | None], dag: DAG) -> TaskGroup | None:

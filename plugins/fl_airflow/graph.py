@@ -6,6 +6,13 @@
     round_NN:          train.<agency> -> manifest -> ack.<agency> -> reveal.<agency> -> aggregate -> close_round
     evaluate.<agency> -> gate -> promote -> report -> verdict
 
+A scenario whose recoding or scale is agreed on has a survey, a session of its own, between ingest and anonymize:
+
+    survey:            open -> keys.<agency> -> list -> shares.<agency> -> ready.<agency> -> close
+                       -> count.<agency> -> manifest -> ack.<agency> -> reveal.<agency> -> recode
+
+Anonymize follows the agency's own ingest and recode: who was lost in the survey still takes part in the training.
+
 A step that needs only enough of the agencies stands behind a barrier: a task without work that is over when
 all agencies' tasks before it are over, whatever became of them. The step itself follows the barrier *and* the
 coordinator's step before it, so that it counts the agencies (and fails below the threshold) if that step
@@ -22,12 +29,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fl_tasks.contracts.stage import Stage
+from fl_tasks.contracts.survey import SURVEY_ROUND
 
 # The names are Airflow's trigger rules.
 Rule = Literal["all_success", "all_done", "none_failed_min_one_success"]
 
 _PREPARATION: tuple[Stage, ...] = ("ingest", "anonymize", "standardize", "validate")
 _FORECAST: tuple[Stage, ...] = ("ingest", "anonymize", "standardize", "predict")
+_KEYS_FOLLOW = ("cohort", "prepare.{}.validate")
+_SURVEY_ENDS = "survey.recode"
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,9 @@ class Node:
         rule: What has to have become of them.
         agency: Whose task it is; none at the coordinator.
         round: Its round, from 1.
+        survey: Whether it belongs to the survey, which is a run of its own.
         skips: Tasks that are skipped at once when its result says so (`burnt` of a manifest, `finished` of a
-            close_round or, in a dry run, of the cohort).
+            close_round or, in a dry run, of the survey or else the cohort).
     """
 
     task_id: str
@@ -51,6 +62,7 @@ class Node:
     rule: Rule = "all_success"
     agency: str | None = None
     round: int | None = None
+    survey: bool = False
     skips: tuple[str, ...] = ()
 
     @property
@@ -59,14 +71,15 @@ class Node:
         return tuple(self.task_id.split(".")[:-1])
 
 
-def retraining_graph(agencies: Sequence[str], rounds: int) -> tuple[Node, ...]:
+def retraining_graph(agencies: Sequence[str], rounds: int, *, surveyed: bool = False) -> tuple[Node, ...]:
     """Return the tasks of one run; every task comes after those upstream of it.
 
     Args:
         agencies: The roster's agencies, each once.
         rounds: Round indices of a run, at least 1: those wanted and the spare ones.
+        surveyed: Whether recoding and scale are agreed on in a survey first.
     """
-    nodes = _setup(agencies)
+    nodes = _setup(agencies, _KEYS_FOLLOW)
     groups: list[list[Node]] = []
     start = "setup.close"
     for round_ in range(1, rounds + 1):
@@ -75,11 +88,19 @@ def retraining_graph(agencies: Sequence[str], rounds: int) -> tuple[Node, ...]:
     later: tuple[str, ...] = ()
     for group in reversed(groups):
         group[-1] = replace(group[-1], skips=later)
-        later = (*(node.task_id for node in group), *later)
+        later = (*_ids(group), *later)
     nodes += [node for group in groups for node in group]
     nodes += _end(agencies, start)
-    cohort = Node("cohort", "cohort", _each("prepare.{}.validate", agencies), "all_done")
-    return (*_prepare(agencies), replace(cohort, skips=tuple(node.task_id for node in nodes)), *nodes)
+    validated = _each("prepare.{}.validate", agencies)
+    if not surveyed:
+        cohort = Node("cohort", "cohort", validated, "all_done")
+        return (*_prepare(agencies), replace(cohort, skips=_ids(nodes)), *nodes)
+    cohort = Node("cohort", "cohort", ("all_validated", _SURVEY_ENDS))
+    nodes = [_barrier("all_validated", validated), replace(cohort, skips=_ids(nodes)), *nodes]
+    ingest = [_of("ingest", agency, f"prepare.{agency}.ingest", ()) for agency in agencies]
+    nodes = [*_survey(agencies), *_prepare(agencies, surveyed=True), *nodes]
+    opening = Node("survey.open", "survey", _each("prepare.{}.ingest", agencies), "all_done", survey=True)
+    return (*ingest, replace(opening, skips=_ids(nodes)), *nodes)
 
 
 def forecast_graph(agencies: Sequence[str]) -> tuple[Node, ...]:
@@ -92,44 +113,75 @@ def rollback_graph() -> tuple[Node, ...]:
     return (Node("rollback", "rollback", ()),)
 
 
-def _prepare(agencies: Sequence[str]) -> list[Node]:
-    return [node for agency in agencies for node in _chain(_PREPARATION, agency, f"prepare.{agency}")]
+def _prepare(agencies: Sequence[str], *, surveyed: bool = False) -> list[Node]:
+    """Return the agencies' steps up to validate; with a survey those after ingest."""
+    if not surveyed:
+        return [node for agency in agencies for node in _chain(_PREPARATION, agency, f"prepare.{agency}")]
+    return [
+        node
+        for agency in agencies
+        for node in _chain(_PREPARATION[1:], agency, f"prepare.{agency}", (_SURVEY_ENDS, f"prepare.{agency}.ingest"))
+    ]
 
 
-def _chain(stages: Sequence[Stage], agency: str, group: str) -> list[Node]:
+def _chain(stages: Sequence[Stage], agency: str, group: str, before: tuple[str, ...] = ()) -> list[Node]:
     nodes: list[Node] = []
-    before: tuple[str, ...] = ()
     for stage in stages:
         nodes.append(_of(stage, agency, f"{group}.{stage}", before))
         before = (nodes[-1].task_id,)
     return nodes
 
 
-def _setup(agencies: Sequence[str]) -> list[Node]:
+def _setup(agencies: Sequence[str], follow: tuple[str, str], group: str = "setup") -> list[Node]:
+    """Return a session's key steps. They follow the coordinator's step that opened it, and one of the agency's own."""
+    opening, own = follow
     return [
-        *(_of("keys", agency, f"setup.keys.{agency}", ("cohort", f"prepare.{agency}.validate")) for agency in agencies),
-        _barrier("setup.all_keys", _each("setup.keys.{}", agencies)),
-        Node("setup.list", "list", ("setup.all_keys", "cohort")),
+        *(_of("keys", agency, f"{group}.keys.{agency}", (opening, own.format(agency))) for agency in agencies),
+        _barrier(f"{group}.all_keys", _each(f"{group}.keys.{{}}", agencies)),
+        Node(f"{group}.list", "list", (f"{group}.all_keys", opening)),
         *(
-            _of("shares", agency, f"setup.shares.{agency}", ("setup.list", f"setup.keys.{agency}"))
+            _of("shares", agency, f"{group}.shares.{agency}", (f"{group}.list", f"{group}.keys.{agency}"))
             for agency in agencies
         ),
-        _barrier("setup.all_shares", _each("setup.shares.{}", agencies)),
+        _barrier(f"{group}.all_shares", _each(f"{group}.shares.{{}}", agencies)),
         *(
-            _of("ready", agency, f"setup.ready.{agency}", ("setup.all_shares", f"setup.shares.{agency}"))
+            _of("ready", agency, f"{group}.ready.{agency}", (f"{group}.all_shares", f"{group}.shares.{agency}"))
             for agency in agencies
         ),
-        _barrier("setup.all_ready", _each("setup.ready.{}", agencies)),
-        Node("setup.close", "close", ("setup.all_ready", "setup.list")),
+        _barrier(f"{group}.all_ready", _each(f"{group}.ready.{{}}", agencies)),
+        Node(f"{group}.close", "close", (f"{group}.all_ready", f"{group}.list")),
     ]
 
 
-def _round(agencies: Sequence[str], round_: int, start: str) -> list[Node]:
-    """Return a round's tasks, close_round last. `start` is the coordinator's step that signed its model."""
-    group = f"round_{round_:02d}"
-    after_manifest = [
+def _survey(agencies: Sequence[str]) -> list[Node]:
+    """Return the survey's tasks after it was opened, recode last."""
+    group, round_ = "survey", SURVEY_ROUND
+    answered = _answered(agencies, group, "count", round_)
+    manifest = Node(f"{group}.manifest", "manifest", (f"{group}.all_counts", f"{group}.close"), round=round_)
+    nodes = [
+        *_setup(agencies, (f"{group}.open", "prepare.{}.ingest"), group),
         *(
-            _of("ack", agency, f"{group}.ack.{agency}", (f"{group}.manifest", f"{group}.train.{agency}"), round_=round_)
+            _of(
+                "count", agency, f"{group}.count.{agency}", (f"{group}.close", f"{group}.ready.{agency}"), round_=round_
+            )
+            for agency in agencies
+        ),
+        _barrier(f"{group}.all_counts", _each(f"{group}.count.{{}}", agencies), round_),
+        replace(manifest, skips=_ids(answered)),
+        *answered,
+        # Also after a burnt manifest, to say so: there is no second round.
+        Node(_SURVEY_ENDS, "recode", (f"{group}.all_reveals", f"{group}.manifest"), "none_failed_min_one_success"),
+    ]
+    return [replace(node, survey=True) for node in nodes]
+
+
+def _answered(agencies: Sequence[str], group: str, sent: Stage, round_: int) -> list[Node]:
+    """Return a round's tasks between its manifest and the opening of its sum. `sent` is the step that uploaded."""
+    return [
+        *(
+            _of(
+                "ack", agency, f"{group}.ack.{agency}", (f"{group}.manifest", f"{group}.{sent}.{agency}"), round_=round_
+            )
             for agency in agencies
         ),
         _barrier(f"{group}.all_acks", _each(f"{group}.ack.{{}}", agencies), round_),
@@ -144,6 +196,14 @@ def _round(agencies: Sequence[str], round_: int, start: str) -> list[Node]:
             for agency in agencies
         ),
         _barrier(f"{group}.all_reveals", _each(f"{group}.reveal.{{}}", agencies), round_),
+    ]
+
+
+def _round(agencies: Sequence[str], round_: int, start: str) -> list[Node]:
+    """Return a round's tasks, close_round last. `start` is the coordinator's step that signed its model."""
+    group = f"round_{round_:02d}"
+    after_manifest = [
+        *_answered(agencies, group, "train", round_),
         Node(f"{group}.aggregate", "aggregate", (f"{group}.all_reveals", f"{group}.manifest"), round=round_),
     ]
     manifest = Node(f"{group}.manifest", "manifest", (f"{group}.all_updates", start), round=round_)
@@ -154,7 +214,7 @@ def _round(agencies: Sequence[str], round_: int, start: str) -> list[Node]:
             for agency in agencies
         ),
         _barrier(f"{group}.all_updates", _each(f"{group}.train.{{}}", agencies), round_),
-        replace(manifest, skips=tuple(node.task_id for node in after_manifest)),
+        replace(manifest, skips=_ids(after_manifest)),
         *after_manifest,
         Node(
             f"{group}.close_round",
@@ -201,6 +261,10 @@ def _of(
 
 def _barrier(task_id: str, upstream: tuple[str, ...], round_: int | None = None) -> Node:
     return Node(task_id, None, upstream, "all_done", round=round_)
+
+
+def _ids(nodes: Sequence[Node]) -> tuple[str, ...]:
+    return tuple(node.task_id for node in nodes)
 
 
 def _each(pattern: str, agencies: Sequence[str]) -> tuple[str, ...]:

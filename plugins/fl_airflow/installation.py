@@ -21,6 +21,8 @@ def installation_home() -> Path:
 
 
 DagKind = Literal["retraining", "forecast", "rollback"]
+# A survey is a run of its own inside the DAG of the retraining that it prepares.
+RunKind = Literal[DagKind, "survey"]
 
 
 def retraining_dag_id(scenario: str) -> str:
@@ -43,11 +45,11 @@ def asset_name(scenario: str) -> str:
     return f"global_model/{scenario}"
 
 
-def federated_run_id(scenario: str, airflow_run_id: str, kind: DagKind = "retraining") -> str:
+def federated_run_id(scenario: str, airflow_run_id: str, kind: RunKind = "retraining") -> str:
     """Return the name of a run's folders and messages.
 
-    Runs of the other DAGs are named `<kind>.<scenario>__<Airflow run id>`: no scenario's name holds a dot, so that
-    none of them can ever take the folder of a retraining.
+    Surveys and runs of the other DAGs are named `<kind>.<scenario>__<Airflow run id>`: no scenario's name holds a dot,
+    so that none of them can ever take the folder of a retraining.
     """
     prefix = "" if kind == "retraining" else f"{kind}."
     return f"{prefix}{scenario}__{airflow_run_id}"

@@ -15,12 +15,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, D
 from pydantic import ValidationError
 
 from fl_airflow.assets import global_model
-from fl_airflow.installation import STEP, DagKind, federated_run_id, installation_home
+from fl_airflow.installation import STEP, RunKind, federated_run_id, installation_home
 from fl_airflow.interval import run_interval
-from fl_airflow.process import GroupProcess
 from fl_airflow.retry_policy import StageCrashed, StageNotReady
+from fl_airflow.stage_process import AHEAD, StageProcess, begin, stage_process
 from fl_tasks.contracts.base import describe
-from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY, Stage, StageResult, StageSpec, read_result, write_spec
+from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY, Stage, StageResult, StageSpec, read_result
+from fl_tasks.daemon.client import DaemonUnavailable
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -42,7 +43,7 @@ class FLStageOperator(BaseOperator):
         federation: Folder with scenarios/ and agencies/, absolute.
         cron: The scenario's schedule, for a run that has no interval of its own.
         timezone: IANA name; times of the run's parameters without a UTC offset are local times of it.
-        kind: Of which DAG the task is.
+        kind: Of which run the stage is: the one of the DAG, or its survey.
         agency: Whose stage it is; none at the coordinator.
         round: From 1, in a round.
         skips: Tasks to skip at once if the result is `burnt` or `finished`.
@@ -60,7 +61,7 @@ class FLStageOperator(BaseOperator):
         federation: str,
         cron: str,
         timezone: str,
-        kind: DagKind = "retraining",
+        kind: RunKind = "retraining",
         agency: str | None = None,
         round: int | None = None,
         skips: Sequence[str] = (),
@@ -72,11 +73,11 @@ class FLStageOperator(BaseOperator):
         self.federation = federation
         self.cron = cron
         self.timezone = timezone
-        self.kind: DagKind = kind
+        self.kind: RunKind = kind
         self.agency = agency
         self.round = round
         self.skips = tuple(skips)
-        self._process: GroupProcess | None = None
+        self._process: StageProcess | None = None
         self._result: StageResult | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -94,6 +95,8 @@ class FLStageOperator(BaseOperator):
             self._step("skipped", "left out by the run's parameters")
             raise AirflowSkipException(f"{self.agency} is left out by the run's parameters")
         spec = self._spec(context)
+        if AHEAD in os.environ and self.agency is not None:
+            self._begin_siblings(context)
         result = self._run(spec)
         self._result = result
         if result.status == "skipped":
@@ -177,14 +180,12 @@ class FLStageOperator(BaseOperator):
         }
 
     def _run(self, spec: StageSpec) -> StageResult:
-        path = write_spec(spec)
-        # A stage knows no Airflow: neither its database nor its signing keys are passed on.
-        env = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW")}
-        self._process = GroupProcess(
-            [*self.command, "run", self.stage, "--spec", str(path)], env, lambda line: self.log.info("%s", line)
-        )
+        self._process = stage_process(self.command, spec, lambda line: self.log.info("%s", line))
         try:
             code = self._process.run()
+        except DaemonUnavailable as error:
+            self._step("failed", "no daemon")
+            raise StageNotReady(str(error)) from error
         finally:
             self._process = None
         if code == 0:
@@ -200,6 +201,20 @@ class FLStageOperator(BaseOperator):
             raise AirflowFailException(f"stage {self.stage} failed for good (exit code {code}); its log says why")
         failure = StageNotReady if code == EXIT_RETRY else StageCrashed
         raise failure(f"stage {self.stage} failed (exit code {code}); its log says why")
+
+    def _begin_siblings(self, context: Context) -> None:
+        """Begin the same step of the other agencies whose turn has come, too."""
+        run_id = context["run_id"]
+        states = context["ti"].get_task_states(dag_id=self.dag_id, run_ids=[run_id]).get(run_id, {})
+        for task in context["dag"].tasks:
+            if (
+                isinstance(task, FLStageOperator)
+                and task.agency not in (None, self.agency)
+                and (task.stage, task.kind, task.round) == (self.stage, self.kind, self.round)
+                and states.get(task.task_id) == "scheduled"
+                and task.agency in (context["params"].get("agencies") or [task.agency])
+            ):
+                begin(self.command, task._spec(context))
 
     def _seconds_by_stage(self, context: Context) -> dict[str, float]:
         """Sum the run time of this run's stages so far, by stage."""
@@ -219,6 +234,7 @@ class FLStageOperator(BaseOperator):
         fields = {
             "stage": self.stage,
             "agency": self.agency,
+            "run": self.kind,
             "round": self.round,
             "state": state,
             "seconds": round(seconds, 3),

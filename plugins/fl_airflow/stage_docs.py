@@ -28,5 +28,8 @@ STAGE_DOCS: dict[Stage, str] = {
     "verdict": "Decide the colour of the run: green for promoted and for held.",
     "predict": "Forecast the agency's next horizons with the champion, in the agency's own folder.",
     "rollback": "Make a former champion the champion again.",
+    "survey": "Invite the agencies whose raw data passed, and sign what is summed. Red: fewer than t passed.",
+    "count": "Count what every recoding would cost the agency's own rows; post the masked numbers.",
+    "recode": "Unmask the sums, choose one recoding and scale for all, sign them. Red: no recoding fits everyone.",
 }
 BARRIER_DOC = "Over when every agency's step before it is over, whatever became of it; the next step counts them."

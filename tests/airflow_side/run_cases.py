@@ -1,7 +1,8 @@
 """Run small DAGs of one scenario in this process once a case, with the stand-in as stages; one JSON line a case.
 
-Usage: run_cases.py DAGS_FOLDER CASES_JSON, with cases {"name": {"dag": "retraining", "conf": {...}, "stand_in": {...},
-"after": "name"}}; `after` is the case whose asset events start this run, as the scheduler would have it.
+Usage: CASES_SCENARIO=... run_cases.py DAGS_FOLDER CASES_JSON, with cases {"name": {"dag": "retraining", "conf": {...},
+"stand_in": {...}, "after": "name"}}; `after` is the case whose asset events start this run, as the scheduler would have
+it.
 """
 
 import datetime as dt
@@ -20,7 +21,7 @@ from fl_airflow import installation
 from fl_airflow.operator import FLStageOperator
 from sqlalchemy import select
 
-SCENARIO = "traffic_districts"
+SCENARIO = os.environ.get("CASES_SCENARIO", "traffic_districts")
 DAG_IDS = {
     "retraining": installation.retraining_dag_id(SCENARIO),
     "forecast": installation.forecast_dag_id(SCENARIO),
@@ -57,7 +58,7 @@ def main() -> int:
         )
         run_ids[name] = run.run_id
         run_id = installation.federated_run_id(SCENARIO, run.run_id, kind)
-        specs = installation.installation_home().glob(f"*/**/runs/{run_id}/specs/*.json")
+        specs = installation.installation_home().glob(f"*/**/runs/*{run_id}/specs/*.json")
         query = select(XComModel.task_id, XComModel.key, XComModel.value).where(XComModel.run_id == run.run_id)
         history = select(TaskInstanceHistory).where(TaskInstanceHistory.run_id == run.run_id)
         found = {

@@ -6,7 +6,7 @@ import pytest
 from fl_airflow.embedded.table import WIDTH, summary
 
 from fl_tasks.contracts.report import AgencyPrivacy, GateReport
-from tests.report.reports import failed, whole
+from tests.report.reports import classes, failed, whole
 
 
 def test_each_horizon_has_a_row_an_agency_in_its_unit_and_the_overall():
@@ -56,6 +56,18 @@ def test_a_held_run_says_where_it_is_worse_and_a_backfill_that_it_is_one():
     assert "better at no agency; worse by more than the tolerance at new_york; a backfill cohort:" in text
     assert text.count("worse by") == 1
     assert "gate: held against version 2; better at" in text
+
+
+def test_classes_show_what_fits_and_a_dash_where_an_agency_has_no_figure():
+    lines = summary(classes(champion=False)).splitlines()
+    assert lines[0].split() == ["poor_at_risk", "AUC", "Brier", "gap"]
+    assert lines[1].split() == ["federated", "local", "majority"] * 3
+    assert lines[2].split() == ["anatolia", "share", "-", "-", "-", "0.060", "0.090", "0.150", "-", "-", "-"]
+    assert lines[3].split()[2:] == ["0.760", "0.700", "0.580", "0.070", "0.100", "0.160", "0.080", "0.095", "0.125"]
+    with_champion = summary(classes()).splitlines()
+    assert with_champion[0].split() == ["poor_at_risk", "AUC", "Brier"]
+    assert with_champion[1].split() == ["federated", "local", "majority", "champion"] * 2
+    assert max(map(len, lines + with_champion)) <= WIDTH
 
 
 def test_a_failed_run_has_no_table_but_its_reasons():

@@ -28,7 +28,7 @@ def _has(kind: str, number: int, end: str) -> bool:
     return any(pattern.fullmatch(name) for name in _tests())
 
 
-@pytest.mark.parametrize("number", range(1, 23))
+@pytest.mark.parametrize("number", range(1, 25))
 def test_every_attack_is_shown_and_refused(number):
     assert _has("attack", number, "shown")
     assert _has("attack", number, "refused")

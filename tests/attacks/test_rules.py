@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +22,9 @@ from fl_tasks.secagg.agency import RoundSecret
 from fl_tasks.secagg.errors import DuplicateKey, KeysGone, ManifestConflict, RoundBurnt, SessionOver
 from fl_tasks.secagg.member import Member
 from fl_tasks.secagg.messages import Burnt
+from fl_tasks.secagg.parameters import SLOTS
 from fl_tasks.secagg.vault import Vault
+from fl_tasks.stages import manifest as manifest_stage
 from tests.attacks.attacked import LENGTH, VICTIM, Attacked, clone_a_key, round_keys, unmask_one, vector
 from tests.secagg.federation import model_of
 
@@ -96,6 +102,70 @@ def test_rule_06_a_burnt_round_takes_no_manifest_and_no_new_update(federation):
     federation.process(2, "upload", round_=1, update=vector(2)).must_refuse("upload-1", RoundBurnt)
     asked = {**federation.store, names.manifest(1): late.manifest_of(range(4))}
     federation.process(0, "ack", asked, round_=1).must_refuse("ack-1", RoundBurnt)
+
+
+class StalledExchange(FolderExchange):
+    """Stops behind the counting of uploads until it is let go, as a machine may at any point."""
+
+    def __init__(self, root) -> None:
+        super().__init__(root)
+        self.counted, self.go_on = threading.Event(), threading.Event()
+
+    def names(self, folder: str) -> list[str]:
+        found = super().names(folder)
+        self.counted.set()
+        assert self.go_on.wait(60)
+        return found
+
+
+def _verdicts_of_two_tries(federation: Attacked, monkeypatch, patience: float) -> list[str]:
+    """The manifest stage counts two uploads and stalls; two more arrive, and its retry starts beside it.
+
+    Only the opening of the session is stood in for.
+    """
+    federation.train_all()
+    stalled, plain = (kind(federation.folder / "exchange") for kind in (StalledExchange, FolderExchange))
+
+    def arrive(*agencies: int) -> None:
+        for name in (names.upload(1, federation.roster.names[i]) for i in agencies):
+            plain.put(name, federation.store[name])
+
+    def decide(exchange: FolderExchange) -> None:
+        desk = SimpleNamespace(
+            round=1,
+            exchange=exchange,
+            roster=federation.roster,
+            cohort=SimpleNamespace(parameters=LENGTH - len(SLOTS)),
+            closed=federation.closed,
+            signing_key=lambda: federation.coordinator_key,
+            model_sha256=lambda *_: model_of(1).hex(),
+            agency_names=lambda ids: tuple(federation.roster.names[i] for i in ids),
+        )
+        manifest_stage.run(SimpleNamespace(folder=federation.folder / "run", desk=desk))
+
+    monkeypatch.setattr(manifest_stage, "open_desk", lambda spec: spec.desk)
+    arrive(0, 1)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(decide, stalled)
+        assert stalled.counted.wait(60)
+        arrive(2, 3)
+        retry = pool.submit(decide, plain)
+        wait([retry], timeout=patience)
+        stalled.go_on.set()
+        first.result()
+        retry.result()
+    return [name for name in (names.manifest(1), names.burnt(1)) if plain.find(name) is not None]
+
+
+def test_rule_06_two_tries_of_one_verdict_shown(federation, monkeypatch):
+    """A round with both: some agencies reveal for the manifest, others delete their shares."""
+    monkeypatch.setattr(manifest_stage, "locked", lambda _: contextlib.nullcontext())
+    assert _verdicts_of_two_tries(federation, monkeypatch, 60) == [names.manifest(1), names.burnt(1)]
+
+
+def test_rule_06_two_tries_of_one_verdict_refused(federation, monkeypatch):
+    """The retry waits, and finds the verdict of the first."""
+    assert _verdicts_of_two_tries(federation, monkeypatch, 0.5) == [names.burnt(1)]
 
 
 # --- rule 7: who is lost in a round takes part in the next, because every round has its own keys

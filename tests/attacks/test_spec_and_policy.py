@@ -176,7 +176,7 @@ def another_version(site: Site) -> dict[str, str]:
     assert all(f'"{name}": "{sha256}"' in text for name, sha256 in here.items())  # the copy is what was approved
     site.deliver("speed_5min.csv.gz", SPEED)
     site.home.exchange(RUN_ID).mkdir(parents=True)
-    with (code / "fl_tasks" / "stages" / "ingest.py").open("a") as file:
+    with (code / "fl_tasks" / "stages" / "series" / "ingest.py").open("a") as file:
         file.write(THIEF)
     return env
 
@@ -193,7 +193,7 @@ def test_attack_18_another_bundle_version_shown(site):
 def test_attack_18_another_bundle_version_refused(site):
     env = another_version(site)
     said = site.refused("ingest", "CodeNotApproved", env=env)
-    assert "fl_tasks/stages/ingest.py (changed); look at the change, then fl agency approve-code" in said
+    assert "fl_tasks/stages/series/ingest.py (changed); look at the change, then fl agency approve-code" in said
     assert not (site.home.exchange(RUN_ID) / STOLEN).exists()
 
 

@@ -15,8 +15,8 @@ from tests.benchmarks.table import table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "var" / "bench"
-# A benchmark is a module here with `rows(say)`, which gives its rows one by one as they are measured.
-NAMES = ("anonymize", "secagg")
+# Each is one module here or several, with `rows(say)`, which gives its rows one by one as they are measured.
+NAMES = {"anonymize": ("anonymize",), "learning": ("learning", "learning_tables"), "secagg": ("secagg",)}
 
 
 def main(arguments: list[str]) -> int:
@@ -28,11 +28,12 @@ def main(arguments: list[str]) -> int:
     result = {"name": name, "machine": machine(), "rows": []}
     path = FOLDER / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    for row in importlib.import_module(f"tests.benchmarks.{name}").rows(lambda text: print(text, flush=True)):
-        result["rows"].append(row)
-        result["machine"]["load_at_end"] = os.getloadavg()[0]
-        result["machine"]["seconds"] = round(time.monotonic() - started, 1)
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    for module in NAMES[name]:
+        for row in importlib.import_module(f"tests.benchmarks.{module}").rows(lambda text: print(text, flush=True)):
+            result["rows"].append(row)
+            result["machine"]["load_at_end"] = os.getloadavg()[0]
+            result["machine"]["seconds"] = round(time.monotonic() - started, 1)
+            path.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result))
     print(f"bench: {path} after {time.monotonic() - started:.0f} s")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fl_tasks.contracts.config import QualityConfig, SeriesConfig, SplitConfig
+from fl_tasks.contracts.series_config import QualityConfig, SeriesConfig, SplitConfig
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.data.series import Series
 

@@ -13,6 +13,8 @@ from fl_tasks.contracts.data import (
     prepared_path,
     validation_examples,
 )
+from fl_tasks.contracts.errors import ConfigError
+from fl_tasks.contracts.series_config import RateConfig
 from fl_tasks.data.examples import examples_sha256, freeze
 from fl_tasks.data.windows import Windows
 from tests.data.examples import config, series
@@ -73,3 +75,20 @@ def test_the_record_changes_with_every_example_file(tmp_path, grid, name):
     array.flat[-1] += 1
     array.flush()
     assert examples_sha256(tmp_path) != first.sha256
+
+
+def test_with_quantiles_the_fit_part_holds_the_seasonal_forecast_too_and_the_record_the_population(tmp_path, grid):
+    settings = config(
+        quantiles=(0.1, 0.5, 0.9), season_steps=7, rate=RateConfig(function="log1p", unit="vehicles/h", inhabitants=10)
+    )
+    rows = RowCounts(rows_in=200, rows_out=200, quarantined=0, merged=0)
+    windows = Windows(grid, settings, hold_validation=False)
+    found = freeze(tmp_path, grid, windows, settings, rows, unit="vehicles/h", population=40)
+    assert (found.mean, found.std, found.population) == (0.0, 1.0, 40)
+    assert (found.level, found.spread) == pytest.approx((grid.values[:160].mean(), grid.values[:160].std()))
+    y, season = (np.load(fit_examples(tmp_path) / f"{name}.npy") for name in ("y", "season"))
+    assert season.shape == y.shape == (found.fit_windows, 2)
+    np.testing.assert_allclose(y[0], np.log1p(grid.values[4:6, 0] / 4), rtol=1e-6)
+    np.testing.assert_allclose(season[10], np.log1p(grid.values[7:9, 0] / 4), rtol=1e-6)
+    with pytest.raises(ConfigError, match="field population"):
+        freeze(tmp_path / "other", grid, windows, settings, rows, unit="vehicles/h")

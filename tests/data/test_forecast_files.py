@@ -93,3 +93,31 @@ def test_where_no_chinese_font_is_installed_a_series_gets_its_number(tmp_path, m
 def test_a_letter_that_no_font_has_is_not_named_in_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr("fl_tasks.data.forecast_files._fonts", lambda: ["DejaVu Sans", "DejaVu Serif"])
     drawn(tmp_path / "a.png", "\U00013000")  # an Egyptian hieroglyph
+
+
+def with_levels(count: int = 2) -> Forecast:
+    plain = forecast(count)
+    return replace(
+        plain, quantiles={0.1: plain.values - 1, 0.5: plain.values, 0.9: plain.values + 2}, step_minutes=1440
+    )
+
+
+def test_each_level_has_a_column_of_its_own_beside_the_median(tmp_path):
+    write_forecast(tmp_path / "forecast.parquet", with_levels())
+    table = pd.read_parquet(tmp_path / "forecast.parquet")
+    assert list(table.columns[3:8]) == ["forecast", "quantile_0.1", "quantile_0.5", "quantile_0.9", "unit"]
+    assert (table["quantile_0.5"] == table.forecast).all()
+    assert list(table["quantile_0.1"]) == [-0.75, 0.25, 1.25, 2.25, 3.25, 4.25]
+    assert list(table["quantile_0.9"] - table.forecast) == [2.0] * 6
+
+
+def test_levels_are_bands_in_the_picture(tmp_path):
+    times = np.datetime64("2018-03-01T00:00", "us") + np.arange(122) * np.timedelta64(24, "h")
+    days = Series(times, NAMES[:1], np.random.default_rng(3).uniform(0, 9, (122, 1)))
+    ends = times[-1:]
+    tinted = []
+    for one in (with_levels(1), replace(with_levels(1), quantiles={})):
+        draw_forecast(tmp_path / "forecast.png", days, replace(one, ends=ends))
+        red, green, blue = np.moveaxis(image.imread(tmp_path / "forecast.png")[..., :3], -1, 0)
+        tinted.append(int(((red > 0.9) & (green > 0.8) & (green < 0.93) & (blue < green)).sum()))
+    assert tinted[0] > 1000 + 2 * tinted[1]

@@ -131,7 +131,7 @@ def test_a_check_goes_on_with_the_next_file(tmp_path):
         "incoming/2.csv: line 2: column 'timestamp' is no date and time",
         "incoming/2.csv: line 3: column 'a' is not a number",
         "incoming/2.csv: line 4: 1 cells, the header has 2",
-        "incoming/3.csv: not UTF-8 text",
+        "incoming/3.csv: line 1: not UTF-8 text at byte 1, counted from 1",
     ]
 
 

@@ -54,6 +54,13 @@ def test_times_of_every_declared_kind_are_read(tmp_path, cells, time):
     assert read(tmp_path, {"timestamp": cells, "a": [1, 2, 3]}, time=time).times.tolist() == TIMES[1:]
 
 
+def test_only_rows_inside_the_span_are_kept_to_the_microsecond(tmp_path):
+    first, end = sources.SPAN
+    tick = dt.timedelta(microseconds=1)
+    raw = read(tmp_path, {"timestamp": [first - tick, first, end - tick, end], "a": [1, 2, 3, 4]})
+    assert raw.values.ravel().tolist() == [2, 3]
+
+
 def test_a_date_is_its_midnight(tmp_path):
     assert read(tmp_path, {"timestamp": [dt.date(2012, 3, 2)], "a": [1]}).times.tolist() == [dt.datetime(2012, 3, 2)]
 

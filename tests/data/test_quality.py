@@ -30,16 +30,29 @@ def grid(values=None):
 
 
 def judged(
-    data, interval=INTERVAL, *, fit_windows=10, held_back=10, quarantined=0.0, left=None, compared=None, docs=None
+    data,
+    interval=INTERVAL,
+    *,
+    fit_windows=10,
+    held_back=10,
+    nonzero=0,
+    quarantined=0.0,
+    left=None,
+    compared=None,
+    docs=None,
+    quality=None,
 ):
+    settings = config() if quality is None else config(quality=config().quality.model_copy(update=quality))
     frames = {
         "observations": observations(data),
         "columns": columns(data if left is None else left),
-        "harvest": harvest(fit_windows=fit_windows, held_back_windows=held_back, quarantined=quarantined),
+        "harvest": harvest(
+            fit_windows=fit_windows, held_back_windows=held_back, nonzero=nonzero, quarantined=quarantined
+        ),
     }
     if compared is not None:
         frames["history"] = history(psi=compared[0], volume_ratio=compared[1])
-    return judge(frames, suites(source(), config(), interval), docs=docs)
+    return judge(frames, suites(source(), settings, interval), docs=docs)
 
 
 def with_identifiers(**texts):
@@ -65,7 +78,7 @@ def with_cells(value, count):
 def test_good_data_passes_every_check():
     report = judged(grid())
     assert all(check.passed for check in report.checks)
-    assert len(report.checks) == 16
+    assert len(report.checks) == 17
     require(report)
 
 
@@ -114,9 +127,18 @@ def test_data_that_ends_early_in_the_interval_is_noted_not_refused():
     assert failed(judged(grid(), (dt.datetime(2012, 3, 1), late)), "warning") == {"recency"}
 
 
+def test_a_series_of_hardly_anything_but_zeros_is_refused_where_the_scenario_says_so():
+    assert not failed(judged(grid(), nonzero=0))
+    assert not failed(judged(grid(), nonzero=30, quality={"min_nonzero": 30}))
+    report = judged(grid(), nonzero=29, quality={"min_nonzero": 30})
+    assert failed(report) == {"nonzero"}
+    with pytest.raises(DataRejected, match="at least 30 values other than zero"):
+        require(report)
+
+
 def test_a_missing_column_is_a_failed_check_not_a_crash():
     frame = observations(grid()).drop(columns="value")
-    yielded = harvest(fit_windows=10, held_back_windows=10, quarantined=0.0)
+    yielded = harvest(fit_windows=10, held_back_windows=10, nonzero=0, quarantined=0.0)
     report = judge({"observations": frame, "harvest": yielded}, suites(source(), config(), INTERVAL))
     assert {"schema", "ranges"} <= failed(report)
 

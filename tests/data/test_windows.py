@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_tasks.contracts.config import SharedScale
 from fl_tasks.contracts.errors import ConfigError, DataRejected
+from fl_tasks.contracts.series_config import SharedScale
 from fl_tasks.data.series import Series
-from fl_tasks.data.windows import Scale, Windows, calendar, latest_windows, model_scale
+from fl_tasks.data.value_scale import Rate, Scale, model_scale
+from fl_tasks.data.windows import Windows, calendar, latest_windows
 from tests.data.examples import START, config, series, steps
 
 NAN = np.nan
@@ -30,7 +31,8 @@ def season_of(grid, settings_, scale=PLAIN):
     windows = Windows(grid, settings_, hold_validation=False)
     season = np.empty((windows.count("test"), settings_.target_steps), dtype=np.float32)
     hour = np.empty(windows.count("test"), dtype=np.int8)
-    windows.fill_season(season, hour, scale)
+    windows.fill_season("test", season, scale)
+    windows.fill_hour(hour)
     return season, hour
 
 
@@ -235,3 +237,48 @@ def test_a_forecast_sees_the_levels_of_all_that_was_delivered():
     found = latest_windows(series(range(100), values), config(series_levels=True), Scale(10.0, 10.0))
     np.testing.assert_array_equal(found.x[:, :, :3], plain.x)
     np.testing.assert_allclose(found.x[:, :, 3:], np.broadcast_to([[[4.0, 1.0]], [[1.0, 1.0]]], (2, 4, 2)))
+
+
+def test_a_declared_season_is_the_value_so_many_steps_before_the_target():
+    settings_ = config(step_minutes=1440, input_steps=2, season_steps=7, horizons={"9d": 9})
+    grid = Series(START + np.arange(100) * np.timedelta64(1, "D"), ("s0",), np.arange(100.0)[:, None])
+    season, hour = season_of(grid, settings_)
+    _, y = cut(grid, settings_, "test")
+    np.testing.assert_array_equal(y - season, np.tile([7.0] * 7 + [14.0] * 2, (len(y), 1)))
+    assert not hour.any()
+    fit = Windows(grid, settings_, hold_validation=False)
+    early = np.empty((fit.count("fit"), 9), dtype=np.float32)
+    fit.fill_season("fit", early, PLAIN)
+    assert early[0].tolist() == [1.0] * 5 + [0.0, 1.0] + [1.0, 1.0]  # before the grid the last value stands
+
+
+def test_a_year_is_a_cycle_that_begins_in_january():
+    times = np.array(["2023-01-01", "2023-04-02T07:30"], dtype="datetime64[us]")  # a quarter of 365.25 days later
+    np.testing.assert_allclose(calendar(times, config(calendar=("year",))), [[0, 1], [1, 0]], atol=1e-6)
+
+
+def test_of_weeks_the_newest_window_may_end_a_week_before_the_grid():
+    settings_ = config(step_minutes=10_080, input_steps=4, calendar=(), horizons={"1w": 1})
+    times = START + np.arange(20) * np.timedelta64(7, "D")
+    values = np.tile(np.arange(20.0)[:, None], 3)
+    values[19:, 1] = NAN
+    values[18:, 2] = NAN
+    found = latest_windows(Series(times, ("s0", "s1", "s2"), values), settings_, PLAIN)
+    assert found.names == ("s0", "s1")
+    np.testing.assert_array_equal(found.ends, times[[19, 18]])
+
+
+def test_values_of_the_fit_part_that_are_neither_zero_nor_missing_are_counted():
+    values = np.zeros((100, 2))
+    values[[3, 9, 79], 0] = [5.0, NAN, 1.0]
+    values[80:, 1] = 7.0  # the test part
+    assert Windows(series(range(100), values), config(), hold_validation=False).nonzero() == 2
+
+
+def test_a_rate_is_what_x_and_y_hold():
+    rate = Scale(0.0, 1.0, Rate("sqrt", 0.01))
+    grid = series(range(100), np.arange(100.0))
+    x, y = cut(grid, config(), "test", rate)
+    plain_x, plain_y = cut(grid, config(), "test")
+    np.testing.assert_allclose(x[:, :, 0], np.sqrt(plain_x[:, :, 0] / 100), rtol=1e-6)
+    np.testing.assert_allclose(y, np.sqrt(plain_y / 100), rtol=1e-6)

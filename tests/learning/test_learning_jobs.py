@@ -65,6 +65,17 @@ def test_local_only_keeps_one_optimizer_state_over_all_its_passes(desk):
     assert not np.allclose(local_only, by_hand(restarted, test["x"]), atol=1e-3)
 
 
+def test_a_model_with_own_inputs_reads_those_and_every_other_one_the_examples(desk):
+    desk.examples("fit")
+    test, own = desk.examples("test", count=7), desk.examples("own", count=8)
+    do(desk, "init")
+    both = {"federated": "weights.npz", "champion": "weights.npz"}
+    assert do(desk, "predict", weights=both, inputs={"champion": "own"}, local_only=None) == 0
+    weights, predictions = (load_tensors(desk.folder / f"{name}.npz") for name in ("weights", "predictions"))
+    np.testing.assert_allclose(predictions["federated"], by_hand(weights, test["x"]), atol=1e-5)
+    np.testing.assert_allclose(predictions["champion"], by_hand(weights, own["x"]), atol=1e-5)
+
+
 def test_loss_is_the_mean_over_examples_and_not_over_batches(desk):
     desk.learning = {"client_optimizer": {"name": "sgd", "learning_rate": 1e-9}, "local_epochs": 2}
 

@@ -24,6 +24,7 @@ BATCH = 8
 # Unequal, and each with a partial last batch of 8: 5, 4 and 3 examples.
 SIZES = (37, 20, 11)
 STEPS, FEATURES, AHEAD = 6, 3, 2
+SIDE, CLASSES = 7, 4
 # Adam's first step is rate * g / (|g| + epsilon): where g is near epsilon, a rounding of float32 in g becomes an error
 # proportional to the rate. With 0.01 one element of the recurrent kernel is off by 1.04e-6 after three rounds.
 RATES = {"sgd": 0.1, "adam": 0.005, "yogi": 0.02}
@@ -42,9 +43,27 @@ class Case:
         return f"{self.model}-{self.client}-{self.server}-{self.local_epochs}"
 
     @property
+    def pictures(self) -> bool:
+        return self.model == "cnn"
+
+    @property
     def spec(self) -> ModelSpec:
+        meaning = (
+            {
+                "scenario": "classifier",
+                "input_shape": (SIDE, SIDE, 1),
+                "output_shape": (CLASSES,),
+            }
+            if self.pictures
+            else {
+                "scenario": "forecaster",
+                "input_shape": (STEPS, FEATURES),
+                "output_shape": (AHEAD,),
+                "step_minutes": 5,
+                "calendar": ("day",),
+            }
+        )
         return ModelSpec(
-            scenario="forecaster",
             learning=LearningConfig(
                 model=self.model,
                 units=5,
@@ -56,17 +75,23 @@ class Case:
                 ),
                 seed=3,
             ),
-            input_shape=(STEPS, FEATURES),
-            output_shape=(AHEAD,),
-            step_minutes=5,
-            calendar=("day",),
+            **meaning,
         )
 
 
 @functools.cache
-def agencies() -> tuple[Examples, ...]:
-    """Return three agencies' examples, each around a mean of its own."""
+def agencies(*, pictures: bool = False) -> tuple[Examples, ...]:
+    """Return three agencies' examples, each around a mean of its own; pictures of classes, more of one at each."""
     draw = np.random.default_rng(11)
+    if pictures:
+        classes = [draw.choice(CLASSES, size, p=np.roll([0.7, 0.1, 0.1, 0.1], i)) for i, size in enumerate(SIZES)]
+        return tuple(
+            Examples(
+                draw.normal(found[:, None, None, None] / CLASSES, 1, (len(found), SIDE, SIDE, 1)).astype(np.float32),
+                np.eye(CLASSES, dtype=np.float32)[found],
+            )
+            for found in classes
+        )
     return tuple(
         Examples(
             draw.normal(index - 1, 1, (size, STEPS, FEATURES)).astype(np.float32),
@@ -99,7 +124,7 @@ def our_rounds(case: Case, mean: Mean = plain_mean) -> list[Tensors]:
     for round_index in range(1, ROUNDS + 1):
         updates = [
             training.run(weights, examples, epochs=case.local_epochs, seed=shuffle_seed(round_index, index))
-            for index, examples in enumerate(agencies())
+            for index, examples in enumerate(agencies(pictures=case.pictures))
         ]
         weights, state = server.step(case.spec, weights, state, mean(updates))
         result.append(weights)
@@ -125,7 +150,7 @@ def oracle_rounds(case: Case) -> list[Tensors]:
     for round_index in range(1, ROUNDS + 1):
         data = [
             _dataset(examples, epochs=case.local_epochs, seed=shuffle_seed(round_index, index))
-            for index, examples in enumerate(agencies())
+            for index, examples in enumerate(agencies(pictures=case.pictures))
         ]
         state = process.next(state, data).state
         result.append(named(weight_names(keras_model), process.get_model_weights(state).trainable))

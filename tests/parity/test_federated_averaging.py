@@ -10,6 +10,8 @@ TOLERANCE = 1e-6
 GRU = [Case("gru", "adam", "sgd"), Case("gru", "sgd", "yogi"), Case("gru", "yogi", "adam")]
 MLP = [Case("mlp", "sgd", "sgd"), Case("mlp", "adam", "yogi", local_epochs=2), Case("mlp", "yogi", "adam")]
 
+CNN = [Case("cnn", "sgd", "sgd"), Case("cnn", "adam", "sgd", local_epochs=2), Case("cnn", "adam", "yogi")]
+
 
 def check(case: Case) -> None:
     ours, theirs = our_rounds(case), oracle_rounds(case)
@@ -27,4 +29,9 @@ def test_rounds_equal_tffs_federated_averaging_gru(case):
 
 @pytest.mark.parametrize("case", MLP, ids=str)
 def test_rounds_equal_tffs_federated_averaging_mlp(case):
+    check(case)
+
+
+@pytest.mark.parametrize("case", CNN, ids=str)
+def test_rounds_equal_tffs_federated_averaging_cnn(case):
     check(case)

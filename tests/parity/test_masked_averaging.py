@@ -64,7 +64,9 @@ class MaskedMean:
 
 
 @pytest.mark.parametrize(
-    "case", [Case("gru", "adam", "sgd"), Case("mlp", "sgd", "sgd", local_epochs=2)], ids=["gru", "mlp"]
+    "case",
+    [Case("gru", "adam", "sgd"), Case("mlp", "sgd", "sgd", local_epochs=2), Case("cnn", "sgd", "sgd")],
+    ids=["gru", "mlp", "cnn"],
 )
 def test_masked_rounds_equal_tffs_federated_averaging(case):
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:

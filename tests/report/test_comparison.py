@@ -19,8 +19,9 @@ WORSE = LocalComparison(federated=0.5, local_only=0.4, alone_better={"new_york":
 def test_a_horizon_says_which_is_below_and_who_is_better_off_alone():
     report = whole().model_copy(update={"comparison": {"1h": BETTER, "3h": WORSE}})
     assert sentences(report) == [
-        "1h: federated 0.388 is below local-only 0.444",
-        "3h: federated 0.500 is not below local-only 0.400; better alone: los_angeles (5.1%), new_york (20.0%)",
+        "1h: RMSE federated 0.388 is better than local-only 0.444",
+        "3h: RMSE federated 0.500 is not better than local-only 0.400; better alone: los_angeles (5.1%), "
+        "new_york (20.0%)",
     ]
     assert escape(WHY) in render(report)
 

@@ -206,7 +206,7 @@ def test_burnt_rounds_are_marked_in_the_chart_of_losses():
 
 def test_columns_of_privacy_that_no_agency_has_are_left_out():
     rows = rows_of(render(whole()), "Privacy")
-    assert rows[0] == ["agency", "identifiers", "suppressed cells"]
+    assert rows[0] == ["agency", "identifiers", "suppressed rows or cells"]
     report = whole().model_copy(update={"privacy": {"a": AgencyPrivacy(k=5, l=2, t=0.4, epsilon=1.5, delta=1e-6)}})
     rows = rows_of(render(report), "Privacy")
     assert rows[0] == ["agency", "identifiers", "k", "l", "t", "epsilon", "delta"]

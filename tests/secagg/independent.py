@@ -340,9 +340,9 @@ def encode(delta: list[float], examples: int, losses: list[float], n: int, confi
     draws = stream(key, len(delta) + len(losses))
     scale = limit / (config["w_max"] * config["clip"])
     loss_scale = limit / (config["w_max"] * config["max_loss"])
-    scaled = [x * factor * scale for x in delta]
-    scaled += [min(loss, config["max_loss"] * (1 - 1e-12)) * weight * loss_scale for loss in losses]
-    words = [math.floor(x) + (draw < (x - math.floor(x)) * 2**32) for x, draw in zip(scaled, draws, strict=True)]
+    scaled = [x * (factor * scale) for x in delta]
+    scaled += [min(loss, config["max_loss"] * (1 - 1e-12)) * (weight * loss_scale) for loss in losses]
+    words = [math.ceil((x * 2**32 - draw) / 2**32) for x, draw in zip(scaled, draws, strict=True)]
     assert all(abs(word) <= limit for word in words)
     return [word % 2**32 for word in [*words[: len(delta)], 1, examples, int(clipped), *words[len(delta) :]]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 import tracemalloc
 from unittest import mock
 
@@ -13,14 +14,21 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_tasks.secagg import quantize
+from fl_tasks.secagg import masking, quantize
 from fl_tasks.secagg.errors import NotFinite
-from fl_tasks.secagg.masking import CHUNK_BYTES, add_streams, keystream, on_all_cores
+from fl_tasks.secagg.masking import (
+    CHUNK_WORDS,
+    add_streams,
+    fastest_opening,
+    keystream,
+    on_all_cores,
+    open_ctr,
+    open_gcm,
+)
 from fl_tasks.secagg.parameters import HALF_RING, delta_encoding, largest_weight
 from fl_tasks.secagg.quantize import decode_sum, encode_update
 from tests.secagg.federation import secagg_config
 
-CHUNK = CHUNK_BYTES // 4
 KEY = b"k" * 32
 
 
@@ -37,15 +45,56 @@ def _whole_stream(key: bytes, length: int) -> np.ndarray:
     return np.frombuffer(raw, dtype="<u4")
 
 
-@pytest.mark.parametrize("length", [1, 4095, 4097, CHUNK + 3, 5 * CHUNK + 4098])
-def test_streams_are_the_same_on_any_number_of_cores(cores, length):
-    keys = [i.to_bytes(32, "big") for i in range(70)]  # more than are open at once
-    vector = np.arange(length, dtype=np.uint32)
-    expected = vector.copy()
-    for i, key in enumerate(keys):
-        expected += _whole_stream(key, length) * np.uint32(1 if i < 40 else 2**32 - 1)
-    add_streams(vector, keys[:40], iter(keys[40:]))
-    assert np.array_equal(vector, expected)
+@pytest.mark.parametrize("opening", [open_ctr, open_gcm])
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 4097, CHUNK_WORDS + 8, 2 * CHUNK_WORDS + 4098])
+def test_streams_are_the_same_on_any_number_of_cores_and_in_either_mode(cores, opening, length, monkeypatch):
+    monkeypatch.setattr(masking, "fastest_opening", lambda: opening)
+    for count in (0, 1, 3, 5, 140 if length < CHUNK_WORDS else 70):  # fewer than cores, and more than are open at once
+        keys = [i.to_bytes(32, "big") for i in range(count)]
+        vector = np.arange(length, dtype=np.uint32)
+        expected = vector.copy()
+        for i, key in enumerate(keys):
+            expected += _whole_stream(key, length) * np.uint32(1 if i % 3 else 2**32 - 1)
+        add_streams(vector, [key for i, key in enumerate(keys) if i % 3], iter(keys[::3]))
+        assert np.array_equal(vector, expected)
+
+
+class Watched(np.ndarray):
+    """A vector that counts how many threads add to it at once, and takes its time."""
+
+    inside, most = 0, 0
+
+    def __iadd__(self, other):
+        Watched.inside += 1
+        Watched.most = max(Watched.most, Watched.inside)
+        time.sleep(0.005)
+        result = super().__iadd__(other)
+        Watched.inside -= 1
+        return result
+
+
+def test_cores_put_their_sums_on_the_vector_one_after_another(monkeypatch):
+    """NumPy lets go of the interpreter's lock: of two additions at once to one chunk one would be lost."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    add_streams(np.zeros(4096, dtype=np.uint32).view(Watched), [bytes([i]) * 32 for i in range(4)])
+    assert (Watched.most, Watched.inside) == (1, 0)
+
+
+@pytest.mark.parametrize("faster", [open_ctr, open_gcm])
+def test_the_faster_mode_is_taken_and_tried_once(faster, monkeypatch):
+    tried = []
+
+    def seconds(opening) -> float:
+        tried.append(opening)
+        return 1.0 if opening is faster else 2.0
+
+    monkeypatch.setattr(masking, "_seconds", seconds)
+    fastest_opening.cache_clear()
+    try:
+        assert [fastest_opening(), fastest_opening()] == [faster, faster]
+        assert len(tried) == 2
+    finally:
+        fastest_opening.cache_clear()
 
 
 @given(start=st.integers(0, 40), length=st.integers(0, 40))
@@ -118,7 +167,7 @@ def test_no_sum_leaves_the_ring_however_near_the_bound(n, clip, w_max, ulps, sig
     worst = np.array([draw] * 2, dtype=np.uint32)
     with (
         mock.patch.object(quantize, "keystream", return_value=worst),
-        mock.patch.object(quantize, "keystream_parts", return_value=[worst[:1]]),
+        mock.patch.object(quantize, "keystream_chunks", return_value=[worst[:1]]),
     ):
         update = encode_update(np.array([value]), most, (config.max_loss, config.max_loss), n, config, KEY)
     assert max(abs(int(word)) for word in update.view(np.int32)) * n < HALF_RING

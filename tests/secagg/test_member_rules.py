@@ -23,6 +23,7 @@ from fl_tasks.secagg.errors import (
     SharesWithheld,
     WrongSession,
 )
+from fl_tasks.secagg.journal import open_journal
 from fl_tasks.secagg.messages import Close, Keys, Manifest, RoundModel
 from fl_tasks.secagg.session import list_hash
 from tests.secagg.federation import NOT_AFTER, Federation
@@ -190,6 +191,28 @@ def test_a_crash_in_the_middle_of_a_journal_line_loses_nothing(federation, updat
     with (federation.folder / "0" / "journal.jsonl").open("ab") as file:
         file.write(b'{"facts":{"fi')
     assert federation.upload(0, 1, update) == first
+
+
+def test_a_journal_finds_what_it_holds_in_order_before_and_after_a_restart(tmp_path):
+    path, head = tmp_path / "journal.jsonl", tmp_path / "head" / "head.json"
+    deeds = [(kind, session, {"round": r}) for r in (1, 2) for session in ("a", "b") for kind in ("model", "manifest")]
+
+    def found(journal, *args, **facts):
+        return [(entry.kind, entry.session, entry.facts) for entry in journal.find(*args, **facts)]
+
+    def check(journal):
+        assert found(journal, "model") == [deed for deed in deeds if deed[0] == "model"]
+        assert found(journal, "manifest", "b") == [deed for deed in deeds if deed[:2] == ("manifest", "b")]
+        assert found(journal, "model", "a", round=2) == [("model", "a", {"round": 2})]
+        assert found(journal, "model", round=3) == found(journal, "model", "c") == found(journal, "other") == []
+        assert [entry.number for entry in journal.find("model")] == [1, 3, 5, 7]
+
+    with open_journal(path, head) as journal:
+        for kind, session, facts in deeds:
+            journal.append(kind, session, **facts)
+        check(journal)
+    with open_journal(path, head) as journal:
+        check(journal)
 
 
 def test_secrets_are_deleted_once_their_step_is_journaled(federation, update):

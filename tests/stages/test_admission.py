@@ -125,3 +125,17 @@ def test_secrets_past_their_end_go_at_any_stage_of_any_scenario_even_one_that_is
     with pytest.raises(KeysGone):
         vaults[yesterday].message("x")
     assert vaults[dt.datetime.max].message("x") == b"x"
+
+
+def test_a_yaml_that_is_exchanged_after_its_admission_is_not_what_the_stage_reads(place, monkeypatch):
+    from fl_tasks.stages import runner
+
+    admitted = runner.admit
+
+    def admit_then_exchange(spec):
+        admitted(spec)
+        place.change("agencies", AGENCY, lambda c: c["scenarios"][SCENARIO].update(path="exchanged"))
+
+    monkeypatch.setattr(runner, "admit", admit_then_exchange)
+    with pytest.raises(InputError, match=f"agency {AGENCY}: incoming"):
+        place.stage()

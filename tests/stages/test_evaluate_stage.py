@@ -31,7 +31,7 @@ def test_no_error_figure_over_fewer_windows_than_the_limit_leaves_an_agency(inst
     installation.train(MONTH, 1, {})
     spec = installation.spec("evaluate", MONTH, agency=AGENCY)
     hold_back(spec, FIGURE_LEAST - 1)
-    with pytest.raises(DataRejected, match="fewer than 10 windows are held back"):
+    with pytest.raises(DataRejected, match="fewer than 10 examples are held back"):
         installation.stage("evaluate", MONTH, agency=AGENCY)
     assert not FolderExchange(installation.home.exchange(spec.run_id)).names("evaluation")
 

@@ -185,3 +185,12 @@ def test_small_counts_are_not_told(tmp_path, federation, caplog):
 def test_an_agency_that_has_not_joined_is_told_so(tmp_path, federation):
     with pytest.raises(ConfigError, match="agency district_northeast: field scenarios: 'traffic' is not there"):
         ingest.run(spec_of(tmp_path, agency="district_northeast"))
+
+
+def test_a_source_in_utc_becomes_wall_time_of_the_scenarios_zone(tmp_path, federation):
+    declare(federation, "path: incoming", "time: {timezone: UTC}")
+    deliver(tmp_path, "1.csv", "2018-03-01 04:55,60,60", "2018-03-01 05:00,61,61", "2018-06-01 03:55,62,62")
+    spec = spec_of(tmp_path)
+    ingest.run(spec)
+    raw = read_series(raw_path(spec.folder))
+    assert raw.times.tolist() == [dt.datetime(2018, 3, 1), dt.datetime(2018, 5, 31, 23, 55)]

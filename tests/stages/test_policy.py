@@ -13,7 +13,7 @@ from fl_tasks.contracts.config import load_federation, load_scenario, load_sourc
 from fl_tasks.contracts.errors import ConfigError, PolicyRefused
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.policy import AdmittedSource, Policy, ScenarioPolicy
-from fl_tasks.contracts.stage import AGENCY_STAGES, ROUND_STAGES, StageSpec, write_spec
+from fl_tasks.contracts.stage import AGENCY_STAGES, ROUND_STAGES, SURVEY_STAGES, StageSpec, write_spec
 from fl_tasks.stages import enrol
 from fl_tasks.stages.context import journal_paths
 from fl_tasks.stages.policy import Gate, open_gate, policy_path
@@ -50,7 +50,7 @@ class Place:
         return StageSpec(
             stage=stage,
             scenario=scenario,
-            run_id=f"{scenario}__test",
+            run_id=f"survey.{scenario}__test" if stage in SURVEY_STAGES else f"{scenario}__test",
             data_interval=INTERVAL,
             home=self.home.root,
             federation=self.federation,

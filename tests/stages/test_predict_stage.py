@@ -14,16 +14,18 @@ import numpy as np
 import pytest
 
 from fl_tasks.contracts.champion import ChampionBody
-from fl_tasks.contracts.config import SeriesConfig, load_scenario, load_source
+from fl_tasks.contracts.config import load_scenario, load_series_source, load_source
 from fl_tasks.contracts.data import Prepared, RowCounts, prepared_path, standardized_path
 from fl_tasks.contracts.errors import ConfigError, DataRejected, MissingInput
 from fl_tasks.contracts.jobs import ModelSpec
 from fl_tasks.contracts.paths import Home
+from fl_tasks.contracts.series_config import SeriesConfig
+from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.stage import StageSpec, read_result, write_spec
 from fl_tasks.contracts.tensors import tensors_sha256, tensors_to_bytes
 from fl_tasks.data.forecast_files import forecast_path, picture_path
 from fl_tasks.data.series import Series, write_series
-from fl_tasks.data.windows import Scale
+from fl_tasks.data.value_scale import Scale
 from fl_tasks.stages import champions, enrol
 from fl_tasks.stages.model_state import model_spec
 from fl_tasks.stages.runner import run_stage
@@ -64,6 +66,10 @@ def small_model() -> ModelSpec:
 
 def windows(**changes) -> SeriesConfig:
     return load_scenario(FEDERATION, SCENARIO).data.model_copy(update=changes)
+
+
+def source(unit: str) -> SourceConfig:
+    return load_series_source(FEDERATION, AGENCY, SCENARIO).model_copy(update={"unit": unit})
 
 
 def weights_of(model: ModelSpec) -> dict[str, np.ndarray]:
@@ -256,21 +262,21 @@ def test_a_forecast_needs_the_standardized_rows_of_its_run(tmp_path):
 
 
 def test_the_scale_is_the_one_that_the_champion_was_trained_with_at_this_agency():
-    assert predict.scale_for(own_grid(), prepared(), windows(), "mph") == Scale(57.0, 9.0)
-    metric = predict.scale_for(own_grid(), prepared(), windows(), "km/h")
+    assert predict.scale_for(own_grid(), prepared(), windows(), source("mph")) == Scale(57.0, 9.0)
+    metric = predict.scale_for(own_grid(), prepared(), windows(), source("km/h"))
     assert (metric.mean, metric.std) == pytest.approx((57.0 * 1.609344, 9.0 * 1.609344))
     with pytest.raises(ConfigError, match="do not convert"):
-        predict.scale_for(own_grid(), prepared(), windows(), "vehicles/h")
+        predict.scale_for(own_grid(), prepared(), windows(), source("vehicles/h"))
 
 
 def test_an_agency_that_was_not_in_that_run_scales_by_what_is_shared_or_by_its_own_grid():
     grid = own_grid()
-    assert predict.scale_for(grid, None, windows(), "mph") == Scale(55.0, 20.0)
-    scale = predict.scale_for(grid, None, windows(scale=None), "mph")
+    assert predict.scale_for(grid, None, windows(), source("mph")) == Scale(55.0, 20.0)
+    scale = predict.scale_for(grid, None, windows(scale=None), source("mph"))
     assert (scale.mean, scale.std) == pytest.approx((np.nanmean(grid.values), np.nanstd(grid.values)))
     for values in (np.full((30, 2), np.nan), np.full((30, 2), 4.0)):
         with pytest.raises(DataRejected, match="cannot be scaled"):
-            predict.scale_for(Series(START + np.arange(30) * STEP, ("a", "b"), values), None, windows(), "mph")
+            predict.scale_for(Series(START + np.arange(30) * STEP, ("a", "b"), values), None, windows(), source("mph"))
 
 
 @pytest.mark.parametrize("steps", [1, 11, 288])

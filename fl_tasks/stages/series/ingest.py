@@ -55,8 +55,9 @@ def run(spec: StageSpec) -> StageResult:
 
 def _read(spec: StageSpec, agency: str, source: SourceConfig) -> tuple[Series, Ingested]:
     folder = spec.places.agency(agency)
-    span = reading_span(load_scenario(spec.federation, spec.scenario).schedule, spec.data_interval)
-    rows = read_source(source, folder, span, name=f"agency {agency}: {source.where}")
+    schedule = load_scenario(spec.federation, spec.scenario).schedule
+    span = reading_span(schedule, spec.data_interval)
+    rows = read_source(source, folder, span, name=f"agency {agency}: {source.where}", zone=schedule.timezone)
     ingested = record(rows, source, span, load_accepted(accepted_path(folder, spec.scenario)))
     write_series(raw_path(spec.folder), rows.series)
     write_atomic(ingested_path(spec.folder), ingested.model_dump_json(indent=1).encode())

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
 from fl_tasks.contracts.champion import ChampionBody
-from fl_tasks.contracts.config import SeriesConfig, load_scenario, load_series_source
+from fl_tasks.contracts.config import load_scenario, load_series_source
 from fl_tasks.contracts.data import Prepared, prepared_path, standardized_path
 from fl_tasks.contracts.errors import ConfigError, DataRejected
 from fl_tasks.contracts.jobs import ModelSpec, PredictJob
+from fl_tasks.contracts.series_config import SeriesConfig
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
@@ -25,7 +26,8 @@ from fl_tasks.data.forecast_files import Forecast, draw_forecast, forecast_path,
 from fl_tasks.data.ingest import local_interval
 from fl_tasks.data.series import Series, read_series
 from fl_tasks.data.small_cells import publishable
-from fl_tasks.data.windows import Latest, Scale, latest_windows, model_scale
+from fl_tasks.data.value_scale import Scale, model_scale
+from fl_tasks.data.windows import Latest, latest_windows
 from fl_tasks.stages.champions import NoChampion, accept_champion, model_name
 from fl_tasks.stages.context import StageSkipped
 from fl_tasks.stages.learning_process import run_job
@@ -61,12 +63,15 @@ def run(spec: StageSpec) -> StageResult:
     check_windows(champion, config)
     grid = read_series(standardized_path(spec.folder))
     check_age(grid, local_interval(scenario.schedule, spec.data_interval)[1], config.quality.max_age_days)
-    scale = scale_for(grid, _prepared(spec, champion), config, source.unit)
+    scale = scale_for(grid, _prepared(spec, champion), config, source)
     latest = newest(grid, config, scale)
+    values = in_own_unit(_predict(spec, champion, weights, latest.x), scale, source)
+    levels = config.quantiles
     forecast = Forecast(
         names=latest.names,
         ends=latest.ends,
-        values=in_own_unit(_predict(spec, champion, weights, latest.x), scale, source),
+        values=values[..., len(levels) // 2] if levels else values,
+        quantiles=dict(zip(levels, np.moveaxis(values, -1, 0), strict=True)) if levels else {},
         step_minutes=config.step_minutes,
         unit=source.unit,
         version=champion.version,
@@ -103,7 +108,8 @@ def check_windows(champion: ChampionBody, config: SeriesConfig) -> None:
     if made_for != needed:
         raise ConfigError(
             f"version {champion.version} of {champion.scenario} takes windows of {made_for}; the scenario's "
-            f"step_minutes, calendar, scale, series_levels, input_steps and horizons now mean {needed}: "
+            f"step_minutes, calendar, scale, rate, series_levels, quantiles, input_steps and horizons now mean "
+            f"{needed}: "
             "retrain with them, or set them back until a new model is promoted"
         )
 
@@ -128,24 +134,27 @@ def check_age(grid: Series, end: dt.datetime, limit: int) -> None:
         )
 
 
-def scale_for(grid: Series, prepared: Prepared | None, config: SeriesConfig, unit: str) -> Scale:
+def scale_for(grid: Series, prepared: Prepared | None, config: SeriesConfig, source: SourceConfig) -> Scale:
     """Return the scale by which the champion sees this agency's values.
 
     Args:
         grid: The current data.
         prepared: What the agency learned the champion on; None if it did not take part, or no longer has it.
         config: Of the scenario.
-        unit: Of the grid.
+        source: Unit of the grid, and population.
 
     Returns:
-        The scale that it learned with, in the grid's unit; without one, the shared scale, or that of the grid.
+        That of rates; else the scale that it learned with, in the grid's unit; without one, the shared scale, or that
+        of the grid.
 
     Raises:
         DataRejected: If the grid has to serve and holds fewer than two different values.
-        ConfigError: If the unit measures something else by now.
+        ConfigError: If the unit measures something else by now, or a population is needed and not there.
     """
+    if config.rate is not None:
+        return model_scale(config, source.unit, Scale(0.0, 1.0), source.population)
     if prepared is not None:
-        factor = conversion(prepared.unit, unit)
+        factor = conversion(prepared.unit, source.unit)
         return Scale(prepared.mean * factor, prepared.std * factor)
     values = grid.values[np.isfinite(grid.values)]
     if not (values.size and float(values.std()) > 0.0):
@@ -153,7 +162,7 @@ def scale_for(grid: Series, prepared: Prepared | None, config: SeriesConfig, uni
             "the values are all missing or all the same, so that they cannot be scaled; "
             "check the sensors and the source's range"
         )
-    return model_scale(config, unit, Scale(float(values.mean()), float(values.std())))
+    return model_scale(config, source.unit, Scale(float(values.mean()), float(values.std())))
 
 
 def newest(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
@@ -162,24 +171,28 @@ def newest(grid: Series, config: SeriesConfig, scale: Scale) -> Latest:
     if not latest.names:
         raise DataRejected(
             f"no series has {config.input_steps} steps of {config.step_minutes} minutes without a gap that end within "
-            "a day of the newest row, which a forecast starts from; deliver the missing rows, and run ingest again"
+            f"{max(1, config.step_minutes // 1440)} days of the newest row, which a forecast starts from; deliver the "
+            "missing rows, and run ingest again"
         )
     return latest
 
 
 def in_own_unit(predictions: NDArray[np.generic], scale: Scale, source: SourceConfig) -> NDArray[np.float64]:
     """Return scaled predictions in the source's unit, within the range that is possible there."""
-    values = np.asarray(predictions, dtype=np.float64) * scale.std + scale.mean
-    return np.clip(values, source.minimum, source.maximum)
+    return np.clip(scale.inverse(predictions), source.minimum, source.maximum)
 
 
 def _windows(meaning: ModelSpec | SeriesConfig, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> str:
     """Say everything that a model and the windows it is given have to agree on."""
-    shared = meaning.scale
+    shared, rate = meaning.scale, meaning.rate
+    scale = f"scaled by {f'{shared.mean:g} and {shared.std:g} {shared.unit}' if shared else 'each agency itself'}"
+    if rate is not None:
+        scale = f"{rate.function} of {rate.unit} by {rate.inhabitants} inhabitants"
+    levels = f" at the levels {', '.join(f'{level:g}' for level in meaning.quantiles)}" if meaning.quantiles else ""
     return (
         f"{inputs} in steps of {meaning.step_minutes} minutes, calendar {', '.join(meaning.calendar) or 'none'}, "
-        f"scaled by {f'{shared.mean:g} and {shared.std:g} {shared.unit}' if shared else 'each agency itself'}, "
-        f"{'with' if meaning.series_levels else 'without'} levels of the series, and forecasts {outputs}"
+        f"{scale}, {'with' if meaning.series_levels else 'without'} levels of the series, and forecasts "
+        f"{outputs}{levels}"
     )
 
 
@@ -189,7 +202,7 @@ def _prepared(spec: StageSpec, champion: ChampionBody) -> Prepared | None:
 
 
 def _predict(spec: StageSpec, champion: ChampionBody, weights: Tensors, x: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Let the learning process predict, shape (s, steps), scaled; what it read and wrote is deleted."""
+    """Let the learning process predict, shape (s, steps), or (s, steps, levels), scaled; its files are deleted."""
     work = spec.folder / "jobs" / "predict"
     job = PredictJob(
         model=champion.model,

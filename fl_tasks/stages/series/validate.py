@@ -59,6 +59,7 @@ def run(spec: StageSpec) -> StageResult:
         "harvest": harvest(
             fit_windows=windows.count("fit"),
             held_back_windows=min(windows.count(part) for part in windows.parts[1:]),
+            nonzero=windows.nonzero(),
             quarantined=rows.quarantined / rows.rows_in,
         ),
     }
@@ -71,7 +72,7 @@ def run(spec: StageSpec) -> StageResult:
     report = judge(frames, suite.suites(source, scenario.series, interval), docs=data_docs_path(spec.folder))
     write_atomic(quality_path(spec.folder), report.model_dump_json(indent=1).encode())
     require(report, told(frames["columns"]))
-    prepared = freeze(spec.folder, grid, windows, scenario.series, rows, unit=source.unit)
+    prepared = freeze(spec.folder, grid, windows, scenario.series, rows, unit=source.unit, population=source.population)
     if not spec.dry_run:
         accepted = Accepted(
             interval_end=spec.data_interval[1],

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def demo(scenario: str, data: Path | None, rounds: int | None) -> int:
-    """Make the federation, hand out the data, retrain once, forecast with a promoted model, and print the result.
+    """Make the federation, hand out the data, retrain once, use a promoted model, and print the result.
 
     Args:
         scenario: Whose DAGs run.
@@ -82,7 +82,8 @@ def demo(scenario: str, data: Path | None, rounds: int | None) -> int:
     forecast = None
     report = _report(outcome)
     if outcome.green and report is not None and report.status == "promoted":
-        print("\npromoted: every agency forecasts with the new model, on its own data")
+        verb = "scores its own rows" if config.data.kind == "table" else "forecasts from its own data"
+        print(f"\npromoted: every agency {verb} with the new model")
         forecast = run_forecast(scenario, home, interval=report.data_interval)
     print()
     print("there is no report" if report is None else summary(report))
@@ -90,7 +91,8 @@ def demo(scenario: str, data: Path | None, rounds: int | None) -> int:
         if run is not None:
             _show(run)
     if forecast is not None:
-        print(f"forecasts: {Home(home).agency('<agency>')}/forecasts/{scenario}/{forecast.folder.name}/")
+        kept = "scores" if config.data.kind == "table" else "forecasts"
+        print(f"{kept}: {Home(home).agency('<agency>')}/{kept}/{scenario}/{forecast.folder.name}/")
     return 0 if outcome.green and (forecast is None or forecast.green) else EXIT_RED
 
 

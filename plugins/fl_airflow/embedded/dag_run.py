@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import os
 import sys
 from pathlib import Path
+
+from fl_airflow.stage_process import AHEAD, OWNER
 
 
 def airflow_run_id(run_after: dt.datetime) -> str:
@@ -27,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run-after", type=dt.datetime.fromisoformat, required=True)
     parser.add_argument("--conf", type=json.loads, default={})
     options = parser.parse_args(argv)
+
+    # Tasks run here one after another: a daemon that ends with this process works for all of a moment's siblings.
+    os.environ |= {OWNER: str(os.getpid()), AHEAD: "1"}
 
     from airflow import settings  # noqa: PLC0415 - takes seconds, and is needed by this process alone
     from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415

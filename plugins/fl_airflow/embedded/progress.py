@@ -67,20 +67,22 @@ class Progress:
             self._lines.append(text)
             return
         step = json.loads(text.removeprefix(STEP))
-        title = " ".join(
-            str(part)
-            for part in (step["stage"], step["agency"], f"round {step['round']}" if step["round"] else None)
-            if part
-        )
+        title = " ".join(str(part) for part in (step["stage"], step["agency"], _where(step)) if part)
         if step["state"] == "failed":
             self.failed.append(FailedStep(title, tuple(self._lines)))
         self._show(self._row(step))
 
     def _row(self, step: dict[str, str | float | None]) -> str:
-        round_ = f"round {step['round']}" if step["round"] else ""
         note = "" if step["state"] == "done" else f"  {step['state']}"
         reason = f": {step['reason']}" if step["reason"] and note else ""
         return (
-            f"{time.monotonic() - self._began:7.1f} s  {round_:9} {step['stage']:12} "
+            f"{time.monotonic() - self._began:7.1f} s  {_where(step):9} {step['stage']:12} "
             f"{step['agency'] or 'coordinator':24} {step['seconds']:6.1f} s{note}{reason}"
         )
+
+
+def _where(step: dict[str, str | float | None]) -> str:
+    """Say in which round a step is; a survey has one alone."""
+    if step["run"] == "survey":
+        return "survey"
+    return f"round {step['round']}" if step["round"] else ""

@@ -1,24 +1,24 @@
-"""What a finished run prints: the errors per agency and horizon, the gate, who was left out and what was noted."""
+"""What a finished run prints: figures per agency and horizon, the gate, who was left out and what was noted."""
 
 from __future__ import annotations
 
 import textwrap
 
-from fl_tasks.contracts.report import Evaluation, GateReport, Metric, Report
-from fl_tasks.report.comparison import sentences
+from fl_tasks.contracts.report import Evaluation, Figure, GateReport, Metric, Report
+from fl_tasks.report.comparison import figure, figure_names, sentences
 
 WIDTH = 120
 """Longest line, in characters."""
 
 _MODELS = ("federated", "local_only", "persistence", "majority", "champion")
 _HEADS = {"local_only": "local", "persistence": "persist."}
-_FIGURES = 2  # of each model; the report has all
+_FIGURES = 3  # of each model at most, where they fit; the report has all
 _NAME, _CELL = 22, 10
 # 22 + 1 for a name, 16 for the longest unit, and 8 cells: 119.
 
 
 def summary(report: Report) -> str:
-    """Return the table of one report: a row an agency, each model's two first figures."""
+    """Return the table of one report: a row an agency, each model's first figures."""
     lines: list[str] = []
     rows = [*sorted(report.evaluation.agencies.items()), ("overall", report.evaluation.overall)]
     for horizon in dict.fromkeys(horizon for _, item in rows for model in _MODELS for horizon in _of(item, model)):
@@ -28,7 +28,7 @@ def summary(report: Report) -> str:
     if report.gate:
         lines += _wrapped("gate", _gate_text(report.gate, report.reason))
     for sentence in sentences(report):
-        lines += _wrapped("scaled", sentence)
+        lines += _wrapped("compared", sentence)
     lines += _wrapped("cohort", f"{', '.join(report.cohort) or 'none'}; {aggregated} rounds aggregated")
     for agency, reason in sorted(report.excluded.items()):
         lines += _wrapped("left out", f"{agency}: {reason}")
@@ -52,15 +52,16 @@ def _block(report: Report, rows: list[tuple[str, Evaluation]], horizon: str) -> 
     name_width = min(_NAME, max(len(name) for name, _ in rows)) + 1
     unit_width = max(len(unit) for unit in units.values())
     start, side = name_width + unit_width, _CELL * len(models)
-    first = next(metric for _, item in rows for model in models if (metric := _of(item, model).get(horizon)))
+    names = figure_names(_of(item, model).get(horizon) for _, item in rows for model in models)
+    heads = names[: min(_FIGURES, (WIDTH - start) // side)]
     lines = [
-        f"{horizon:{start}}" + "".join(f"{figure.name:>{side}}" for figure in first.figures[:_FIGURES]),
-        " " * start + "".join(f" {_HEADS.get(model, model):>{_CELL - 1}}" for model in models * 2),
+        f"{horizon:{start}}" + "".join(f"{head:>{side}}" for head in heads),
+        " " * start + "".join(f" {_HEADS.get(model, model):>{_CELL - 1}}" for model in models * len(heads)),
     ]
     for name, item in rows:
         found: list[Metric | None] = [_of(item, model).get(horizon) for model in models]
         if any(found):
-            cells = [_cell(m.figures[place].value if m else None) for place in range(_FIGURES) for m in found]
+            cells = [_cell(figure(metric, head)) for head in heads for metric in found]
             lines.append(f"{_short(name):{name_width}}{units[name]:{unit_width}}{''.join(cells)}")
     return lines
 
@@ -70,9 +71,10 @@ def _of(evaluation: Evaluation, model: str) -> dict[str, Metric]:
     return horizons
 
 
-def _cell(value: float | None) -> str:
-    if value is None:
+def _cell(one: Figure | None) -> str:
+    if one is None:
         return f"{'-':>{_CELL}}"
+    value = one.value
     return f"{value:{_CELL}.{3 if value < 1000 else 1 if value < 1e6 else 0}f}"
 
 

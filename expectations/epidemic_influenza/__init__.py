@@ -1,0 +1,1 @@
+"""What a state's hospital admissions must fulfil before a model learns from them."""

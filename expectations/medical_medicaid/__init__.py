@@ -1,0 +1,1 @@
+"""The data checks of medical_medicaid."""

@@ -1,0 +1,134 @@
+"""Asking a daemon for a stage; it is started where none runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, ClassVar
+
+from fl_tasks.contracts.channel import receive, send
+from fl_tasks.contracts.errors import FLError
+from fl_tasks.daemon import place
+
+_START_SECONDS = 60.0
+_LOOK_SECONDS = 0.02
+# One may find the folder still held by another that is about to end.
+_MOST_STARTS = 5
+# Once the stage is over only a process that left its group can still hold the pipe; its lines are not waited for.
+_LAST_LINES_SECONDS = 2.0
+
+
+class DaemonUnavailable(FLError):
+    """The daemon did not start, or went away before it began the stage."""
+
+    retryable: ClassVar[bool] = True
+
+
+class StageByDaemon:
+    """One stage, run by the daemon of a folder; the counterpart of a process of its own.
+
+    Args:
+        folder: The daemon's.
+        command: Starts a daemon for that folder where none runs.
+        stage: Its name.
+        spec: Path of its spec.
+        env: Environment of a daemon that has to be started.
+        on_line: Gets each line of the stage's output, in a thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str],
+        stage: str,
+        spec: Path,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+    ) -> None:
+        self._folder = folder
+        self._command = list(command)
+        self._stage = stage
+        self._spec = spec
+        self._env = dict(env)
+        self._on_line = on_line
+        self._channel: socket.socket | None = None
+        self._killed = False
+
+    def run(self) -> int:
+        """Run to the end and return the exit code; negative if a signal ended the stage, or with the daemon.
+
+        Raises:
+            DaemonUnavailable: If no daemon could be had.
+        """
+        while (channel := self._connected()) is not None:
+            with channel:
+                self._channel = channel
+                pump = self._ask(channel)
+                begun = receive(channel)
+                if begun is None or "begun" not in begun.body:
+                    continue  # it has just ended, or its code is outdated: the next one does it
+                answer = receive(channel)
+            pump.join(_LAST_LINES_SECONDS)
+            return -signal.SIGKILL if answer is None else int(answer.body["code"])
+        return -signal.SIGKILL
+
+    def _ask(self, channel: socket.socket) -> threading.Thread:
+        """Ask for the stage, and return the thread that reads its output."""
+        reading, writing = os.pipe()
+        pump = threading.Thread(target=self._pump, args=(os.fdopen(reading, errors="replace"),), daemon=True)
+        pump.start()
+        try:
+            with suppress(OSError):  # it ended between our connecting and our asking, which its answer tells
+                send(channel, {"stage": self._stage, "spec": str(self._spec)}, [writing])
+        finally:
+            os.close(writing)
+        return pump
+
+    def kill(self) -> None:
+        """End the stage and everything that it started: the daemon does so when its client is gone."""
+        self._killed = True
+        if self._channel is not None:
+            with suppress(OSError):  # it is over
+                self._channel.shutdown(socket.SHUT_RDWR)
+
+    def _connected(self) -> socket.socket | None:
+        """Return a channel to the folder's daemon, which is started if none answers; None once we are killed."""
+        started: list[subprocess.Popen[bytes]] = []
+        end = time.monotonic() + _START_SECONDS
+        while not self._killed and time.monotonic() < end:
+            channel = place.connect(self._folder)
+            if channel is not None:
+                return channel
+            if not started or started[-1].poll() is not None:
+                if len(started) == _MOST_STARTS:
+                    break
+                started.append(self._start())
+            time.sleep(_LOOK_SECONDS)
+        if self._killed:
+            return None
+        raise DaemonUnavailable(f"{self._folder}: no daemon answers; {self._folder / place.LOG} says why")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """Start a daemon that outlives this process, unless its owner ends."""
+        path = self._folder / place.LOG
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+            return subprocess.Popen(
+                self._command,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _pump(self, output: IO[str]) -> None:
+        with output:
+            for line in output:
+                self._on_line(line.rstrip("\n"))

@@ -1,0 +1,85 @@
+"""Where a daemon is found: a Unix socket of mode 0600 in a folder of its owner, held by one daemon at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from fl_tasks.contracts.base import make_private_folder
+from fl_tasks.contracts.errors import FLError
+
+_SOCKET, _LOCK = "daemon.sock", "daemon.lock"
+LOG = "daemon.log"
+_BACKLOG = 64
+
+
+class DaemonRuns(FLError):
+    """Another daemon serves this folder already."""
+
+    retryable: ClassVar[bool] = True
+
+
+class Place:
+    """A folder that this process listens in, alone, until `leave`.
+
+    Args:
+        folder: Which; it is made if it is not there.
+
+    Raises:
+        DaemonRuns: If another process does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        make_private_folder(folder)
+        self._path = folder / _SOCKET
+        self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise DaemonRuns(f"{folder}: a daemon serves it already; stop that one first (its log: {LOG})") from error
+        self._path.unlink(missing_ok=True)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        before = os.umask(0o177)
+        try:
+            with _short(folder) as path:
+                self.listener.bind(path)
+        finally:
+            os.umask(before)
+        self.listener.listen(_BACKLOG)
+        self.left = False
+
+    def leave(self) -> None:
+        """Listen no more, and let another daemon come; a second call does nothing."""
+        if not self.left:
+            self.left = True
+            self._path.unlink(missing_ok=True)
+            self.listener.close()
+            os.close(self._lock)
+
+
+def connect(folder: Path) -> socket.socket | None:
+    """Return a channel to the folder's daemon; None if there is none."""
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with _short(folder) as path:
+            channel.connect(path)
+    except (FileNotFoundError, ConnectionError):
+        channel.close()
+        return None
+    return channel
+
+
+@contextmanager
+def _short(folder: Path) -> Iterator[str]:
+    """A path of the socket that fits into the 107 bytes which the kernel admits, however deep the folder lies."""
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{_SOCKET}"
+    finally:
+        os.close(handle)

@@ -1,0 +1,82 @@
+"""A daemon whose stages do what their names say: `python -m tests.daemon.behaving FOLDER ...`; see main."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fl_tasks.contracts.jobs import Job, JobFile, JobResult
+from fl_tasks.daemon.server import Daemon
+from fl_tasks.daemon.workers import Workers
+from fl_tasks.stages.learning_process import learning_python, run_job
+
+
+def read_job(path: Path) -> Job:
+    return JobFile.model_validate_json(path.read_bytes()).job
+
+
+def behave(stage: str, spec: str) -> int:
+    """Do what a stage's name says; `spec` is a folder or a number."""
+    if stage == "say":
+        print("to standard output", flush=True)
+        print("to standard error", file=sys.stderr, flush=True)
+    elif stage == "exit":
+        return int(spec)
+    elif stage == "break":
+        raise RuntimeError("broken inside")
+    elif stage == "signal":
+        os.kill(os.getpid(), int(spec))
+    elif stage == "wait":
+        child = subprocess.Popen(["sleep", "300"])
+        (Path(spec) / "pids").write_text(f"{os.getpid()} {child.pid}")
+        time.sleep(300)
+    elif stage == "take":
+        len(bytearray(int(spec)))
+    elif stage == "files":
+        print([number for number in range(1024) if _open(number)])
+    elif stage == "learn":
+        path = Path(spec)
+        result = run_job(read_job(path), path)
+        print(f"import={result.seconds_import:.3f}")
+    elif stage == "state":
+        seen = getattr(JobResult, "_seen_by_an_earlier_stage", False)
+        JobResult._seen_by_an_earlier_stage = True
+        print(f"seen={seen}")
+    return 0
+
+
+def _open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--idle", type=float, default=60.0)
+    parser.add_argument("--owner", type=int)
+    parser.add_argument("--memory", type=int, default=2**33)
+    parser.add_argument("--learning", action="store_true")
+    options = parser.parse_args()
+    # `true` ends at once: most of these stages take no learning jobs.
+    python = learning_python if options.learning else lambda: Path("/bin/true")
+    workers = Workers(python, most=1, memory_bytes=options.memory)
+    Daemon(
+        options.folder,
+        workers,
+        memory_bytes=options.memory,
+        idle_seconds=options.idle,
+        owner=options.owner,
+        run=behave,
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()
