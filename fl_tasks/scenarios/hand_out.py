@@ -11,6 +11,7 @@ from fl_tasks.contracts.errors import ConfigError, InputError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.table_source import TableSource
+from fl_tasks.scenarios import load
 
 Files = dict[str, dict[str, bytes]]
 """Agency -> path relative to its folder -> gzip CSV."""
@@ -18,6 +19,8 @@ Files = dict[str, dict[str, bytes]]
 
 def hand_out(scenario: str, files: Files, home: Home, federation: Path) -> None:
     """Write every agency's files into its folder; all are checked before one is written.
+
+    A region that a scenario's REGIONS names, and that has no YAML here, is no agency of this federation and gets none.
 
     Args:
         scenario: Which data set of the agencies it is.
@@ -30,11 +33,16 @@ def hand_out(scenario: str, files: Files, home: Home, federation: Path) -> None:
         InputError: If a file is empty or no gzip.
     """
     targets: dict[Path, bytes] = {}
+    # A data set may hold more regions than a federation has agencies.
+    regions = getattr(load(scenario), "REGIONS", ())
+    files = {
+        agency: contents
+        for agency, contents in files.items()
+        if agency not in regions or (federation / "agencies" / f"{agency}.yaml").exists()
+    }
     for agency, contents in files.items():
-        where = federation / "agencies" / f"{agency}.yaml"
-        if not where.exists():  # a data set may hold more agencies than a federation has
-            continue
         source = load_agency(federation, agency).scenarios.get(scenario)
+        where = federation / "agencies" / f"{agency}.yaml"
         if source is None:
             raise ConfigError(f"{where}: field scenarios: {scenario!r} is not there; add it with a path")
         places = _places(source)
@@ -46,8 +54,8 @@ def hand_out(scenario: str, files: Files, home: Home, federation: Path) -> None:
                 )
             _check_gzip(agency, name, content)
             targets[home.agency(agency) / name] = content
-    for folder in {home.agency(agency) for agency in files if (federation / "agencies" / f"{agency}.yaml").exists()}:
-        make_private_folder(folder)
+    for agency in files:
+        make_private_folder(home.agency(agency))
     for target, content in targets.items():
         write_atomic(target, content)
 

@@ -26,7 +26,7 @@ from tests.benchmarks.learning_examples import FEDERATION, Delivered, Prepared, 
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = REPOSITORY.parent / "shared" / "data"
-SPLITS = {"welfare": 5, "welfare_unemployment": 20, "medical": 5, "medical_medicaid": 10}
+SPLITS = {"welfare": 5, "welfare_unemployment": 20, "medical": 5, "medical_medicaid": 5}
 """Scenario -> splits that its figures are means over: more where the parts that are judged are small."""
 WAYS = ("federated", "local_only", "pooled")
 BASELINE = 0.5
