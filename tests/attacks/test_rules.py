@@ -132,6 +132,7 @@ def _verdicts_of_two_tries(federation: Attacked, monkeypatch, patience: float) -
 
     def decide(exchange: FolderExchange) -> None:
         desk = SimpleNamespace(
+            spec=SimpleNamespace(surveys=False),
             round=1,
             exchange=exchange,
             roster=federation.roster,

@@ -38,7 +38,7 @@ def desk(folder) -> SimpleNamespace:
         round=1,
         exchange=TwoFaced(),
         config=load_scenario(FEDERATION, SCENARIO),
-        cohort=SimpleNamespace(model_sha256=tensors_sha256(SIGNED).hex()),
+        cohort=SimpleNamespace(model_sha256=tensors_sha256(SIGNED).hex(), preparation=None),
     )
 
 
