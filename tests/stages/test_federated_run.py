@@ -106,7 +106,7 @@ def test_a_weight_over_the_rosters_maximum_is_refused_before_training(run):
     prepared = Prepared.model_validate_json(whole)
     path.write_text(prepared.model_copy(update={"fit_windows": 400_001}).model_dump_json())
     try:
-        with pytest.raises(WeightTooLarge, match=r"prepared\.json: 400001 examples to train on, the roster admits 400000"):
+        with pytest.raises(WeightTooLarge, match=r"json: 400001 examples to train on, the roster admits 400000"):
             run.stage("train", PRESENT[0], 2)
     finally:
         path.write_bytes(whole)
