@@ -80,6 +80,14 @@ def _agency_lift(options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     """Serve the stages of one party, or of all that this installation has."""
+    # Before anything is imported ahead: libraries read these when they load. A fork wants no threads of theirs.
+    os.environ |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "GX_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "true",
+        "OPENBLAS_NUM_THREADS": "1",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+    }
     from fl_tasks.contracts.errors import PolicyRefused  # noqa: PLC0415
     from fl_tasks.contracts.stage import read_spec  # noqa: PLC0415
     from fl_tasks.daemon.server import Daemon  # noqa: PLC0415

@@ -28,6 +28,7 @@ class ModelSpec(Contract):
     learning: LearningConfig
     input_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's x.")
     output_shape: tuple[int, ...] = Field(min_length=1, description="Shape of one example's y.")
+    classes: tuple[str, ...] = Field(default=(), description="Of a table: what each output stands for, in this order.")
     preparation: Preparation | None = Field(default=None, description="Of a table: recoding and scale of the columns.")
     step_minutes: int | None = Field(default=None, ge=1, description="Of series: minutes between an example's steps.")
     calendar: tuple[Cycle, ...] = Field(default=(), description="Cycles behind the value in x, in this order.")

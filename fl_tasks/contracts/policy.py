@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fl_tasks.contracts.anonymize import Role
 from fl_tasks.contracts.base import Contract, Name, Sha256
 from fl_tasks.contracts.config import LearningConfig, ModelName
 from fl_tasks.contracts.source import Column, SourceConfig
@@ -71,6 +72,11 @@ class ScenarioPolicy(Contract):
     max_clip: float = Field(gt=0.0, description="Largest L2 clip of a model delta.")
     max_survey_values: int = Field(
         default=0, ge=0, description="Most words that a survey may sum over the agencies before training; 0: none."
+    )
+    roles: dict[Column, Role] = Field(
+        default_factory=dict,
+        description="Role that each column of the scenario's schema has to have; a table whose schema gives a column "
+        "another role, or has others, is not read.",
     )
     columns: tuple[Column, ...] | None = Field(
         default=None, description="Columns of a table that may be read, as delivered; null: any."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fl_tasks.contracts.base import Contract
+from fl_tasks.contracts.base import Contract, Sha256
 from fl_tasks.contracts.source import Column
 
 
@@ -22,6 +22,9 @@ class Preparation(Contract):
     """Chosen by the coordinator from secure sums; signed, and carried by the model that was trained with it."""
 
     levels: dict[Column, int] = Field(default_factory=dict, description="Quasi-identifier -> level of its hierarchy.")
+    hierarchies: dict[Column, Sha256] = Field(
+        default_factory=dict, description="Quasi-identifier -> hash of its hierarchy: what the levels mean."
+    )
     features: tuple[str, ...] = Field(
         min_length=1, description="What the model sees of a row, in this order: a scaled column, or one of its values."
     )
@@ -29,4 +32,5 @@ class Preparation(Contract):
 
     def same_features(self, other: Preparation) -> bool:
         """Say whether rows of one are rows of the other but for the scale of their numbers."""
-        return (self.levels, self.features, set(self.scales)) == (other.levels, other.features, set(other.scales))
+        mine, theirs = ((one.levels, one.hierarchies, one.features, set(one.scales)) for one in (self, other))
+        return mine == theirs

@@ -67,7 +67,10 @@ class StageByDaemon:
         Raises:
             DaemonUnavailable: If no daemon could be had.
         """
-        while (channel := self._connected()) is not None:
+        for _ in range(_MOST_STARTS):
+            channel = self._connected()
+            if channel is None:
+                return -signal.SIGKILL
             with channel:
                 self._channel = channel
                 pump = self._ask(channel)
@@ -77,7 +80,12 @@ class StageByDaemon:
                 answer = receive(channel)
             pump.join(_LAST_LINES_SECONDS)
             return -signal.SIGKILL if answer is None else int(answer.body["code"])
-        return -signal.SIGKILL
+        if self._killed:
+            return -signal.SIGKILL
+        raise DaemonUnavailable(
+            f"{self._folder}: the daemon hangs up without beginning stage {self._stage}: another user's is not "
+            f"answered; {self._folder / place.LOG} says more"
+        )
 
     def _ask(self, channel: socket.socket) -> threading.Thread:
         """Ask for the stage, and return the thread that reads its output."""

@@ -69,7 +69,7 @@ def connect(folder: Path) -> socket.socket | None:
     try:
         with _short(folder) as path:
             channel.connect(path)
-    except (FileNotFoundError, ConnectionError):
+    except (FileNotFoundError, ConnectionError):  # a socket that nobody listens on, or none
         channel.close()
         return None
     return channel

@@ -144,6 +144,8 @@ class Daemon:
         message = receive(client)
         stage = self._stages.get(client)
         if message is None or stage is not None:
+            for file in () if message is None else message.files:
+                os.close(file)
             if stage is not None:
                 self._kill(stage)
             self._forget(client)
@@ -189,7 +191,7 @@ class Daemon:
             os.dup2(message.files[0], 2)
             kept = os.dup2(jobs.detach(), 3)
             # Objects of the daemon are never run again here; their files only have to be gone.
-            os.closerange(4, 1024)
+            os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             os.environ[CHANNEL] = str(kept)
             code = self._run(message.body["stage"], message.body["spec"])
         except SystemExit as error:

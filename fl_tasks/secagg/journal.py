@@ -29,8 +29,8 @@ from fl_tasks.contracts.base import (
 from fl_tasks.secagg.errors import JournalBroken, JournalBusy
 
 _START = "0" * 64
-# Survivor sets and what an operator lifted: entries that bind later sessions.
-_ACROSS_SESSIONS = ("survivors", "lifted")
+# Survivor sets, the rows that were summed, and what an operator lifted: entries that bind later sessions.
+_ACROSS_SESSIONS = ("survivors", "rows", "lifted")
 
 
 class _Line(Contract):

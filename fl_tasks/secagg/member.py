@@ -49,7 +49,7 @@ from fl_tasks.secagg.journal import Entry, Journal
 from fl_tasks.secagg.masking import Ring
 from fl_tasks.secagg.messages import Burnt, Manifest, RoundModel, Upload
 from fl_tasks.secagg.parameters import checked_threshold
-from fl_tasks.secagg.session import ClosedSet, check_close, list_hash, manifest_hash, survivor_key
+from fl_tasks.secagg.session import ClosedSet, check_close, list_hash, manifest_hash, rows_key, survivor_key
 from fl_tasks.secagg.vault import Vault
 
 Outbox = dict[str, bytes]
@@ -321,22 +321,55 @@ class Member:
         if hashlib.sha256(memoryview(stored)[Upload.HEAD_BYTES :]).digest() != listed:
             raise UploadAltered(f"round {round_}: the manifest holds another upload of this agency than it sent")
 
+    def bind_rows(self, request: bytes, rows: bytes) -> None:
+        """Fix which rows a survey's answer is about, before it is made.
+
+        Two answers to one request and interval with other rows would tell, by subtraction, the rows that changed; and
+        under the same rows no second survivor set is admitted, whatever interval they are said to be of.
+
+        Args:
+            request: The request's hash, which stands in place of a model's.
+            rows: Hash of the rows, 32 bytes.
+
+        Raises:
+            DifferencingRefused: If this request was answered for this interval with other rows.
+        """
+        key = survivor_key(request, self._interval)
+        known = {entry.facts["value"] for entry in self._journal.find("rows", key=key)}
+        if rows.hex() not in known:
+            if len(known) > len(self._journal.find("lifted", key=key)):
+                raise DifferencingRefused(
+                    "this survey was answered for the same data interval with other rows; the difference of two sums "
+                    f"would tell the rows that changed. If that is intended: fl agency lift {request.hex()}"
+                )
+            self._journal.append("rows", self._session, key=key, value=rows.hex())
+        self._journal.append("bound", self._session, value=rows.hex(), request=request.hex())
+
     def _fix_survivors(self, manifest: Manifest) -> None:
-        """Across sessions: under one model and data interval no second survivor set, or sums would be subtracted."""
-        roster = self.party.setting.roster.names
+        """Across sessions: under one model and data interval no second survivor set, or sums would be subtracted.
+
+        In a survey, under the same rows neither: a table may be the same in every interval.
+        """
+        roster, model = self.party.setting.roster.names, manifest.header.model
         survivors = [roster[member] for member in manifest.ids]
-        key = survivor_key(manifest.header.model, self._interval)
-        known = [entry.facts["survivors"] for entry in self._journal.find("survivors", key=key)]
-        lifted = len(self._journal.find("lifted", key=key))
-        if survivors in known:
-            return
-        if len(known) > lifted:
-            raise DifferencingRefused(
-                f"round {manifest.header.round}: another set of agencies was summed under the same model and data "
-                "interval; the difference of two sums would tell one agency's update. If that is intended: "
-                f"fl agency lift {manifest.header.model.hex()}"
-            )
-        self._journal.append("survivors", self._session, key=key, survivors=survivors)
+        interval_key = survivor_key(model, self._interval)
+        bound = self._journal.find("bound", self._session, request=model.hex())
+        keys = [interval_key, *(rows_key(model, bytes.fromhex(entry.facts["value"])) for entry in bound[-1:])]
+        lifted = len(self._journal.find("lifted", key=interval_key))
+        new = []
+        for key in keys:
+            known = [entry.facts["survivors"] for entry in self._journal.find("survivors", key=key)]
+            if survivors in known:
+                continue
+            if len(known) > lifted:
+                raise DifferencingRefused(
+                    f"round {manifest.header.round}: another set of agencies was summed under the same model and data "
+                    "interval, or over the same rows; the difference of two sums would tell one agency's update. If "
+                    f"that is intended: fl agency lift {model.hex()}"
+                )
+            new.append(key)
+        for key in new:
+            self._journal.append("survivors", self._session, key=key, survivors=survivors)
 
     def _once(self, kind: str, value: bytes, conflict: ProtocolError, **facts: int) -> None:
         """Journal a fact of the session that must never differ."""

@@ -241,6 +241,11 @@ def survivor_key(model: bytes, interval: tuple[str, str]) -> str:
     return digest("differencing", model, canonical_json(list(interval))).hex()
 
 
+def rows_key(request: bytes, rows: bytes) -> str:
+    """What a survivor set must never change under in a survey: the request and the very rows that it sums."""
+    return digest("differencing", request, rows).hex()
+
+
 def check_close(
     setting: Setting, list_data: bytes, close_data: bytes, files: Mapping[int, bytes], readies: Mapping[int, bytes]
 ) -> ClosedSet:

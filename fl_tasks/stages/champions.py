@@ -110,8 +110,8 @@ def same_shapes(one: ModelSpec, other: ModelSpec) -> bool:
     return (
         (one.scenario, one.input_shape, one.output_shape, one.learning.model, one.learning.units)
         == (other.scenario, other.input_shape, other.output_shape, other.learning.model, other.learning.units)
-        and (one.step_minutes, one.calendar, one.rate, one.quantiles)
-        == (other.step_minutes, other.calendar, other.rate, other.quantiles)
+        and (one.step_minutes, one.calendar, one.rate, one.quantiles, one.classes)
+        == (other.step_minutes, other.calendar, other.rate, other.quantiles, other.classes)
         and _same_features(one.preparation, other.preparation)
     )
 

@@ -242,6 +242,7 @@ def _first_policy(config: ScenarioConfig, source: SourceConfig | TableSource) ->
         flow_tables={} if flows is None else {flows.path: flows.limit},
         identifiers=source.identifiers,
         columns=columns_read(config.table, source) if isinstance(source, TableSource) else None,
+        roles={one.column: one.role for one in config.table.columns} if isinstance(source, TableSource) else {},
         least_k=None if asked is None else asked.k,
         least_l=None if asked is None else asked.l,
         most_t=None if asked is None else asked.t,

@@ -33,6 +33,7 @@ def model_spec(config: ScenarioConfig, preparation: Preparation | None = None) -
             learning=config.learning,
             input_shape=inputs,
             output_shape=outputs,
+            classes=config.data.classes,
             preparation=preparation,
         )
     inputs, outputs = scenario.shapes(config.data)

@@ -72,7 +72,11 @@ class Gate:
             self._refuse_model(config.learning.model, config.learning.units)
 
     def _check_table(self, config: TableConfig, source: TableSource) -> None:
-        """Hold the columns that are read, and what a release has to reach, against the policy."""
+        """Hold the columns that are read, their roles, and what a release has to reach, against the policy."""
+        for column in config.columns if self.policy.roles else ():
+            admitted = self.policy.roles.get(column.column)
+            if column.role != admitted:
+                self._refuse(f"roles.{column.column}", column.role, str(admitted))
         if self.policy.columns is not None:
             beyond = [column for column in columns_read(config, source) if column not in self.policy.columns]
             if beyond:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from expectations import tables as suite
+from fl_tasks.contracts.base import write_atomic
 from fl_tasks.contracts.config import load_scenario
 from fl_tasks.contracts.data import QualityReport, data_docs_path, quality_path
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.preparation import ColumnScale, Preparation
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.data.tables.features import feature_names
+from fl_tasks.stages.series.anonymize import pseudonym_secret_path
 from fl_tasks.stages.tables import anonymize, ingest, standardize, validate
 from fl_tasks.stages.tables.hierarchies import hierarchies_folder, load_hierarchies
 from tests.data.identifier_fakes import Fakes
@@ -151,6 +153,8 @@ def make_home(folder, rows=None, *, scenario=SCENARIO_YAML, agency=AGENCY_YAML, 
         path = folder / "federation" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    # Fixed, so that a part of the split is never so small by chance that the run is refused.
+    write_atomic(pseudonym_secret_path(Home(folder).agency(AGENCY)), bytes(range(32)))
     deliver(folder, people(400) if rows is None else rows)
     return folder
 

@@ -299,6 +299,7 @@ def test_the_champions_levels_stay_while_no_agency_exceeds_there(run):
     levels = {"age": 2, "county": 1}
     known = Preparation(
         levels=levels,
+        hierarchies={one.column: one.sha256 for one in own_request(run.config, hierarchies).hierarchies},
         features=feature_names(run.config.table, levels, hierarchies),
         scales={"income": {"mean": 1.0, "std": 2.0}},
     )

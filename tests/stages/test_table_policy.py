@@ -85,3 +85,15 @@ def test_a_policy_that_names_no_columns_admits_any(home):
     from fl_tasks.stages.policy import Gate
 
     Gate(home, SCENARIO, found).check_config(config, source.model_copy(update={"columns": {"other": "income"}}))
+
+
+@pytest.mark.parametrize("role", ["quasi_identifier", "key", "direct_identifier"])
+def test_a_column_that_was_admitted_in_one_role_is_not_read_in_another(home, role):
+    config = load_scenario(home / "federation", SCENARIO)
+    column = config.table.of(role)[0].column
+    path = policy_path(Home(home).agency(AGENCY))
+    text = path.read_text()
+    assert f"{column}: {role}" in text
+    path.write_text(text.replace(f"{column}: {role}", f"{column}: feature"))
+    with pytest.raises(PolicyRefused, match=f"roles.{column}: the run wants {role}, admitted is feature"):
+        check_request(spec_of(home, "ingest"), None)

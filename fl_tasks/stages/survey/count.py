@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from fl_tasks.anonymize.nodes import count_nodes, table_cells
-from fl_tasks.contracts.base import sha256_hex
+from fl_tasks.contracts.base import sha256_file, sha256_hex
 from fl_tasks.contracts.data import raw_path
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.contracts.survey import SurveyRequest
@@ -30,13 +30,17 @@ def run(spec: StageSpec) -> StageResult:
     Raises:
         SurveyMismatch: If the round is not of the request that this agency's own configuration gives.
         ValueNotCovered: If a value is not in its column's hierarchy.
+        DifferencingRefused: If this survey was answered for this data interval with other rows.
         MissingInput: If ingest of this run has left nothing (yet).
     """
     with open_member(spec) as (desk, member):
         closed = accept_close(desk, member)
-        outbox = member.upload(
-            closed, desk.round, desk.exchange.get(names.model(desk.round)), lambda request: _answer(desk, request)
-        )
+
+        def answer(request: bytes) -> Ring:
+            member.bind_rows(request, bytes.fromhex(sha256_file(_raw(spec))))
+            return _answer(desk, request)
+
+        outbox = member.upload(closed, desk.round, desk.exchange.get(names.model(desk.round)), answer)
         desk.send(outbox)
         data = outbox[names.upload(desk.round, str(spec.agency))]
     digest = sha256_hex(data)

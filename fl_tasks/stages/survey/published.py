@@ -114,6 +114,7 @@ def read_preparation(spec: StageSpec, config: ScenarioConfig, roster: Roster) ->
         "agencies": set(body.agencies) <= set(cohort.agencies) and len(set(body.agencies)) >= roster.t,
         "levels": {h.column: h.levels for h in request.hierarchies}.keys() == body.preparation.levels.keys()
         and all(0 <= body.preparation.levels[h.column] < h.levels for h in request.hierarchies),
+        "hierarchies": body.preparation.hierarchies == {h.column: h.sha256 for h in request.hierarchies},
         "scales": _scales_fit(request, body.preparation),
     }
     wrong = [what for what, right in facts.items() if not right]

@@ -107,7 +107,7 @@ def _prepare(
     levels: dict[str, int] = {}
     kept = False
     if request.policy is not None:
-        in_force = _levels_in_force(desk, hierarchies)
+        in_force = _levels_in_force(desk, request, hierarchies)
         chosen = choose_node(of_nodes, request.shape, agencies, request.policy, in_force)
         levels, kept = dict(zip(hierarchies, chosen.levels, strict=True)), chosen.kept
     width = len(of_columns) // max(len(request.numeric), 1)
@@ -116,14 +116,17 @@ def _prepare(
         for place, column in enumerate(request.numeric)
     }
     features = feature_names(desk.config.table, levels, hierarchies)
-    return Preparation(levels=levels, features=features, scales=scales), kept
+    hashes = {hierarchy.column: hierarchy.sha256 for hierarchy in request.hierarchies}
+    return Preparation(levels=levels, hierarchies=hashes, features=features, scales=scales), kept
 
 
-def _levels_in_force(desk: Desk, hierarchies: Mapping[str, Hierarchy]) -> tuple[int, ...] | None:
+def _levels_in_force(
+    desk: Desk, request: SurveyRequest, hierarchies: Mapping[str, Hierarchy]
+) -> tuple[int, ...] | None:
     """The levels of the champion as of the interval's end, if they still mean the same features."""
     champion = as_of(own_chain(desk.spec), desk.spec.data_interval[1])
     known = None if champion is None else champion.model.preparation
-    if known is None or known.levels.keys() != hierarchies.keys():
+    if known is None or known.hierarchies != {one.column: one.sha256 for one in request.hierarchies}:
         return None
     shape = {name: len(hierarchy.levels) for name, hierarchy in hierarchies.items()}
     if any(level >= shape[name] for name, level in known.levels.items()):

@@ -116,7 +116,10 @@ def _anonymize(spec: StageSpec, declared: Declared) -> Deidentified:
     if isinstance(released, Released):
         lost = as_rejected(table.rows(~released.kept), tuple(rejected.columns))
         rejected, why = joined([rejected, lost]), why + [reasons.SUPPRESSED] * len(lost)
-        table = released.table.rows(released.kept)
+        # The split's places are in the table: a household's key would only join again what k keeps apart.
+        keys = {column.column for column in declared.config.of("key")}
+        kept = released.table.rows(released.kept)
+        table = Table({name: values for name, values in kept.columns.items() if name not in keys})
     else:
         table = released
     rows = RowCounts(rows_in=read.rows.rows_in, rows_out=len(table), quarantined=len(rejected), merged=read.rows.merged)
