@@ -26,13 +26,13 @@ def _learning_environment():
         pytest.skip("no learning environment here; run `make setup`")
 
 
-def model() -> ModelSpec:
+def model(epochs: int = 1) -> ModelSpec:
     learning = LearningConfig.model_validate_json(
         json.dumps(
             {
                 "model": "mlp",
                 "units": 8,
-                "local_epochs": 1,
+                "local_epochs": epochs,
                 "batch_size": 64,
                 "client_optimizer": {"name": "adam", "learning_rate": 0.01},
                 "server_optimizer": {"name": "sgd", "learning_rate": 1.0},
@@ -45,14 +45,14 @@ def model() -> ModelSpec:
     )
 
 
-def jobs(folder: Path, examples: int = 500) -> tuple[InitJob, TrainJob]:
+def jobs(folder: Path, examples: int = 500, epochs: int = 1) -> tuple[InitJob, TrainJob]:
     draw = np.random.default_rng(0)
     (folder / "examples").mkdir(parents=True, exist_ok=True)
     np.save(folder / "examples" / "x.npy", draw.normal(size=(examples, 12, 3)).astype(np.float32))
     np.save(folder / "examples" / "y.npy", draw.normal(size=(examples, 3)).astype(np.float32))
     init = InitJob(model=model(), weights_out=folder / "weights.npz", state_out=folder / "state.npz")
     train = TrainJob(
-        model=model(),
+        model=model(epochs),
         weights=init.weights_out,
         examples=folder / "examples",
         shuffle_seed=1,
@@ -101,7 +101,7 @@ def test_a_job_that_is_refused_says_why_in_the_stages_output_and_is_final(served
 
 def test_a_worker_ends_with_the_stage_that_waits_for_it(served, tmp_path):
     home = served("--learning")
-    init, train = jobs(tmp_path / "jobs", examples=200_000)
+    init, train = jobs(tmp_path / "jobs", examples=20_000, epochs=100)
     assert home.stage("learn", written(tmp_path / "jobs", init)).run() == 0
     path = written(tmp_path / "jobs", train)
     assert read_job(path) == train
