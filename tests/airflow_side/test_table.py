@@ -9,6 +9,13 @@ from fl_tasks.contracts.report import AgencyPrivacy, GateReport
 from tests.report.reports import classes, failed, whole
 
 
+def test_what_a_release_reached_is_said_in_rows():
+    report = whole()
+    reached = AgencyPrivacy(identifiers={"person": "drop"}, k=5, l=2, t=0.41, suppressed=7)
+    lines = summary(report.model_copy(update={"privacy": {"tyrol": reached}})).splitlines()
+    assert "privacy:  tyrol: person drop, k = 5, l = 2, t = 0.41, 7 rows suppressed" in lines
+
+
 def test_each_horizon_has_a_row_an_agency_in_its_unit_and_the_overall():
     lines = summary(whole()).splitlines()
     assert lines[0].split() == ["1h", "RMSE", "MAE"]

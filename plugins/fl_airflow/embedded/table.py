@@ -38,8 +38,10 @@ def summary(report: Report) -> str:
                 lines += _wrapped(kind, f"{agency}: {text}")
     for agency, privacy in sorted(report.privacy.items()):
         told = [f"{column} {fate}" for column, fate in sorted(privacy.identifiers.items())]
+        reached = {"k": privacy.k, "l": privacy.l, "t": privacy.t}
+        told += [f"{name} = {value:g}" for name, value in reached.items() if value is not None]
         if privacy.suppressed is not None:
-            told.append(f"{privacy.suppressed:,} cells suppressed")
+            told.append(f"{privacy.suppressed:,} {'cells' if privacy.k is None else 'rows'} suppressed")
         if told:
             lines += _wrapped("privacy", f"{agency}: {', '.join(told)}")
     return "\n".join(lines)
