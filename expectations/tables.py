@@ -17,7 +17,7 @@ import great_expectations as gx
 from great_expectations.expectations import core as gxe
 from great_expectations.expectations.expectation import Expectation
 
-from expectations.series import _IDENTIFYING, VOLUME, _critical, _warning
+from expectations.checks import VOLUME, critical, left_in_columns, warning
 from fl_tasks.contracts.anonymize import PrivacyPolicy
 from fl_tasks.contracts.data import FIGURE_LEAST
 from fl_tasks.contracts.table_config import TableColumn, TableConfig, TableQualityConfig
@@ -32,14 +32,18 @@ def suites(config: TableConfig, labels: Mapping[str, Sequence[str]]) -> dict[str
     """
     found: dict[str, list[Expectation]] = {
         "rows": _rows(config, labels),
-        "columns": _columns(),
+        "columns": left_in_columns(
+            ["number", "label", "hash"],
+            "only numbers, labels of the schema and keyed hashes, no other text",
+            "give its column the role of one",
+        ),
         "harvest": _harvest(config.quality),
         "privacy": [] if config.privacy is None else _privacy(config.privacy),
         "drift": [
             gxe.ExpectColumnMaxToBeBetween(
                 column="psi",
                 max_value=config.quality.max_psi,
-                **_warning("drift", f"a PSI of at most {config.quality.max_psi:g} of every column since the last run"),
+                **warning("drift", f"a PSI of at most {config.quality.max_psi:g} of every column since the last run"),
             )
         ],
         "volume": _volume(),
@@ -52,7 +56,7 @@ def _rows(config: TableConfig, labels: Mapping[str, Sequence[str]]) -> list[Expe
     names = [column.column for column in schema]
     found: list[Expectation] = [
         gxe.ExpectTableColumnsToMatchSet(
-            column_set=names, exact_match=True, **_critical("schema", "the columns of the schema and no others")
+            column_set=names, exact_match=True, **critical("schema", "the columns of the schema and no others")
         )
     ]
     for column in schema:
@@ -60,7 +64,7 @@ def _rows(config: TableConfig, labels: Mapping[str, Sequence[str]]) -> list[Expe
         if not column.optional:
             found.append(
                 gxe.ExpectColumnValuesToNotBeNull(
-                    column=column.column, **_critical("present", f"a value of {column.column!r} in every row")
+                    column=column.column, **critical("present", f"a value of {column.column!r} in every row")
                 )
             )
     return found
@@ -71,37 +75,14 @@ def _values(column: TableColumn, labels: Sequence[str] | None) -> Expectation:
         return gxe.ExpectColumnValuesToBeInSet(
             column=column.column,
             value_set=list(labels),
-            **_critical("values", f"in {column.column!r} only texts that the schema or its hierarchy lists"),
+            **critical("values", f"in {column.column!r} only texts that the schema or its hierarchy lists"),
         )
     return gxe.ExpectColumnValuesToBeBetween(
         column=column.column,
         min_value=column.minimum,
         max_value=column.maximum,
-        **_critical("ranges", f"every value of {column.column!r} in [{column.minimum:g}, {column.maximum:g}]"),
+        **critical("ranges", f"every value of {column.column!r} in [{column.minimum:g}, {column.maximum:g}]"),
     )
-
-
-def _columns() -> list[Expectation]:
-    return [
-        gxe.ExpectColumnValuesToBeInSet(
-            column="kind",
-            value_set=["number", "label", "hash"],
-            **_critical("leakage", "only numbers, labels of the schema and keyed hashes, no other text"),
-        ),
-        gxe.ExpectColumnValuesToNotMatchRegex(
-            column="unhashed",
-            regex=_IDENTIFYING,
-            **_critical("leakage_name", "no column named like an identifier; give it the role of one"),
-        ),
-        gxe.ExpectColumnValuesToBeNull(
-            column="identifier",
-            **_critical("no_identifier_left", "no identifier in any text or number; give its column the role of one"),
-        ),
-        gxe.ExpectColumnValuesToBeNull(
-            column="suspicious",
-            **_warning("suspicious_text", "no text of an identifier's form, be its check digit wrong"),
-        ),
-    ]
 
 
 def _harvest(quality: TableQualityConfig) -> list[Expectation]:
@@ -109,27 +90,27 @@ def _harvest(quality: TableQualityConfig) -> list[Expectation]:
         gxe.ExpectColumnMinToBeBetween(
             column="fit_rows",
             min_value=quality.min_rows,
-            **_critical("fit_rows", f"at least {quality.min_rows} rows to train on"),
+            **critical("fit_rows", f"at least {quality.min_rows} rows to train on"),
         ),
         gxe.ExpectColumnMinToBeBetween(
             column="held_back_rows",
             min_value=FIGURE_LEAST,
-            **_critical("held_back_rows", f"at least {FIGURE_LEAST} rows in each part that is held back"),
+            **critical("held_back_rows", f"at least {FIGURE_LEAST} rows in each part that is held back"),
         ),
         gxe.ExpectColumnMaxToBeBetween(
             column="quarantined_share",
             max_value=quality.max_quarantined,
-            **_critical("quarantined", f"at most {quality.max_quarantined:.0%} of the rows rejected"),
+            **critical("quarantined", f"at most {quality.max_quarantined:.0%} of the rows rejected"),
         ),
         gxe.ExpectColumnMinToBeBetween(
             column="present_share",
             min_value=quality.min_completeness,
-            **_critical("completeness", f"at least {quality.min_completeness:.0%} of the values present"),
+            **critical("completeness", f"at least {quality.min_completeness:.0%} of the values present"),
         ),
         gxe.ExpectColumnMaxToBeBetween(
             column="age_days",
             max_value=quality.max_age_days,
-            **_critical("freshness", f"the newest day at most {quality.max_age_days} days before the interval's end"),
+            **critical("freshness", f"the newest day at most {quality.max_age_days} days before the interval's end"),
         ),
     ]
 
@@ -137,28 +118,28 @@ def _harvest(quality: TableQualityConfig) -> list[Expectation]:
 def _privacy(policy: PrivacyPolicy) -> list[Expectation]:
     found: list[Expectation] = [
         gxe.ExpectColumnMinToBeBetween(
-            column="k", min_value=policy.k, **_critical("privacy_k", f"at least {policy.k} rows alike")
+            column="k", min_value=policy.k, **critical("privacy_k", f"at least {policy.k} rows alike")
         ),
         gxe.ExpectColumnMaxToBeBetween(
             column="suppressed_share",
             max_value=policy.suppression + 1e-9,
-            **_critical("privacy_suppression", f"at most {policy.suppression:.0%} of the rows suppressed"),
+            **critical("privacy_suppression", f"at most {policy.suppression:.0%} of the rows suppressed"),
         ),
         gxe.ExpectColumnValuesToBeInSet(
-            column="bound", value_set=[True], **_critical("privacy_bound", "a privacy report on this very file")
+            column="bound", value_set=[True], **critical("privacy_bound", "a privacy report on this very file")
         ),
     ]
     if policy.l > 1:
         needs = f"{policy.diversity} l-diversity of at least {policy.l} in every class"
         found.append(
-            gxe.ExpectColumnMinToBeBetween(column="l", min_value=policy.l - 1e-9, **_critical("privacy_l", needs))
+            gxe.ExpectColumnMinToBeBetween(column="l", min_value=policy.l - 1e-9, **critical("privacy_l", needs))
         )
     if policy.t < 1.0:
         found.append(
             gxe.ExpectColumnMaxToBeBetween(
                 column="t",
                 max_value=policy.t + 1e-9,
-                **_critical("privacy_t", f"every class at most {policy.t:g} from the whole (t-closeness)"),
+                **critical("privacy_t", f"every class at most {policy.t:g} from the whole (t-closeness)"),
             )
         )
     return found
@@ -171,6 +152,6 @@ def _volume() -> list[Expectation]:
             column="volume_ratio",
             min_value=least,
             max_value=most,
-            **_warning("volume", f"{least:g} to {most:g} times the rows of the last accepted run"),
+            **warning("volume", f"{least:g} to {most:g} times the rows of the last accepted run"),
         )
     ]
