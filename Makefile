@@ -18,7 +18,7 @@ export DO_NOT_TRACK := true
 .PHONY: help setup demo test faults bench check format clean up down federation system
 
 help:
-	@echo "make demo   retrain over four agencies   [SCENARIO=traffic_districts] [DATA=folder] [ROUNDS=3]"
+	@echo "make demo   retrain over four agencies   [SCENARIO=traffic_districts] [DATA=folder] [ROUNDS=3] [LOCAL_ONLY=no]"
 	@echo "make test   run the tests                [ARGS='tests/parity -k gru']"
 	@echo "make up     Airflow with its UI, on this machine [PORT=8080];   make down"
 	@echo "make faults kill, take away and attack parties in the middle of real runs"
@@ -46,7 +46,7 @@ $(UV):
 	@touch $@
 
 demo: setup
-	@.venv/bin/python -m fl_airflow.embedded demo $(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(DATA),--data "$(DATA)") $(if $(ROUNDS),--rounds "$(ROUNDS)")
+	@.venv/bin/python -m fl_airflow.embedded demo $(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(DATA),--data "$(DATA)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(LOCAL_ONLY),--local-only "$(LOCAL_ONLY)")
 
 # PostgreSQL's server programs, which `make up` needs: installed where they are missing and we are root.
 system:

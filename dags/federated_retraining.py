@@ -6,8 +6,8 @@ One DAG per scenario in `federation/scenarios/`; one run is one retraining on on
 - Reads each agency's own data, at the agency. Leaves `report.json` and `report.html` in the run's folder.
 - A model that passes the gate becomes the champion, which updates the asset `global_model/<scenario>`; any other is
   held. Both are green.
-- Parameters only reduce: fewer `rounds`, fewer `agencies`, another data `interval`. With `dry_run` the data are
-  prepared, the cohort's log says who and what would be used, and nothing is trained.
+- Parameters only reduce: fewer `rounds`, fewer `agencies`, another data `interval`, no `local_only` baseline. With
+  `dry_run` the data are prepared, the cohort's log says who and what would be used, and nothing is trained.
 - Safe to clear or retry: a step that has sent its message sends the same bytes again.
 - Red means: too few agencies were left, too many rounds were burnt, or a step of the coordinator failed. An agency
   that fails its checks or is away is left out, and the run stays green while the threshold holds.

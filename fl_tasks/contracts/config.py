@@ -228,6 +228,10 @@ def _content(path: Path) -> bytes:
     return read[path]
 
 
+# libyaml's, where PyYAML was built with it: a scheduler reads all of a federation's files every few seconds.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def load_yaml(path: Path, kind: type[C]) -> C:
     """Read one YAML file as a contract.
 
@@ -242,8 +246,9 @@ def load_yaml(path: Path, kind: type[C]) -> C:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text; save the file as UTF-8") from error
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        value = None if root is None else loader.construct_document(root)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     try:

@@ -85,6 +85,9 @@ class StageSpec(Contract):
         default=None, description="Fewer agencies than the roster has, from a manual run's parameters."
     )
     dry_run: bool = Field(default=False, description="Prepare the data, say what a run would use, and stop there.")
+    local_only: bool = Field(
+        default=True, description="evaluate: also train a model on the agency's data alone, to compare with."
+    )
     version: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="rollback: version to restore; by default the champion's predecessor."
     )

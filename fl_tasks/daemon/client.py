@@ -31,6 +31,21 @@ class DaemonUnavailable(FLError):
     retryable: ClassVar[bool] = True
 
 
+def start(folder: Path, command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a daemon that outlives this process, unless its owner ends.
+
+    Args:
+        folder: The daemon's, which gets its log.
+        command: Starts it.
+        env: Its whole environment, and that of its stages.
+    """
+    path = folder / place.LOG
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+        return subprocess.Popen(
+            command, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
 class StageByDaemon:
     """One stage, run by the daemon of a folder; the counterpart of a process of its own.
 
@@ -117,24 +132,11 @@ class StageByDaemon:
             if not started or started[-1].poll() is not None:
                 if len(started) == _MOST_STARTS:
                     break
-                started.append(self._start())
+                started.append(start(self._folder, self._command, self._env))
             time.sleep(_LOOK_SECONDS)
         if self._killed:
             return None
         raise DaemonUnavailable(f"{self._folder}: no daemon answers; {self._folder / place.LOG} says why")
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        """Start a daemon that outlives this process, unless its owner ends."""
-        path = self._folder / place.LOG
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
-            return subprocess.Popen(
-                self._command,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
 
     def _pump(self, output: IO[str]) -> None:
         with output:

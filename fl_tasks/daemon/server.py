@@ -194,6 +194,12 @@ class Daemon:
             # Objects of the daemon are never run again here; their files only have to be gone.
             os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             os.environ[CHANNEL] = str(kept)
+            from setproctitle import setproctitle  # noqa: PLC0415 - a stage alone needs it
+
+            # `ps` and `pgrep` find it like a process of its own. So long a title takes the place of the environment,
+            # of which a copy is made, unless this variable forbids it.
+            os.environ.pop("SPT_NOENV", None)
+            setproctitle(f"fl run {message.body['stage']} --spec {message.body['spec']}")
             code = self._run(message.body["stage"], message.body["spec"])
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1

@@ -100,7 +100,7 @@ def _last_verdict(desk: Desk) -> int:
 
 
 def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
-    """Return the predictions of the final model, the champion's and of one trained here alone, on the test examples."""
+    """Return predictions for the test examples: the final model's, the champion's, those of one trained alone."""
     spec, config = desk.spec, desk.config
     work = spec.folder / "jobs" / "evaluate"
     trained = model_spec(config, desk.cohort.preparation)
@@ -113,17 +113,10 @@ def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
     for name, model in models.items():
         open_gate(spec).check_model(trained, sum(array.size for array in model.values()))
         save_tensors(work / f"{name}.npz", model)
-    save_tensors(work / "initial.npz", _initial_model(desk))
-    rounds = sum(desk.exchange.find(names.manifest(r)) is not None for r in range(1, desk.roster.r_max + 1))
     job = PredictJob(
         model=trained,
         weights={name: work / f"{name}.npz" for name in models},
-        local_only=LocalOnly(
-            initial_weights=work / "initial.npz",
-            examples=fit_examples(spec.folder),
-            epochs=rounds * config.learning.local_epochs,
-            shuffle_seed=int.from_bytes(training_seed(spec, "local-only")[:8], "big") >> 1,
-        ),
+        local_only=_local_only(desk, work) if spec.local_only else None,
         examples=test,
         inputs=inputs,
         predictions_out=work / "predictions.npz",
@@ -134,6 +127,19 @@ def _predict(desk: Desk, test: Path, weights: Tensors) -> Tensors:
     finally:
         for path in (job.predictions_out, *(folder / "x.npy" for folder in inputs.values())):
             path.unlink(missing_ok=True)
+
+
+def _local_only(desk: Desk, work: Path) -> LocalOnly:
+    """Return the order to train alone as long as all rounds did, from the same initial model."""
+    spec = desk.spec
+    save_tensors(work / "initial.npz", _initial_model(desk))
+    rounds = sum(desk.exchange.find(names.manifest(r)) is not None for r in range(1, desk.roster.r_max + 1))
+    return LocalOnly(
+        initial_weights=work / "initial.npz",
+        examples=fit_examples(spec.folder),
+        epochs=rounds * desk.config.learning.local_epochs,
+        shuffle_seed=int.from_bytes(training_seed(spec, "local-only")[:8], "big") >> 1,
+    )
 
 
 def _in_scale(test: Path, ours: Preparation, theirs: Preparation, folder: Path) -> Path:

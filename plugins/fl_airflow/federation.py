@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
@@ -42,14 +44,12 @@ def hand_out_data(scenario: str, home: Path, data: Path | None) -> None:
 def found_federation(scenario: str, home: Path) -> None:
     """Make every member's keys, then the roster, and let every member approve it by its hash."""
     members = [agency.agency for agency in load_federation(FEDERATION).members(scenario)]
-    for agency in members:
-        _fl(home, "agency", "init", "--scenario", scenario, "--agency", agency)
+    _each(members, lambda agency: _fl(home, "agency", "init", "--scenario", scenario, "--agency", agency))
     said = _fl(home, "coordinator", "init", "--scenario", scenario).split()
     roster = said[-1] if said else ""
     if not _SHA256.fullmatch(roster):
         raise CommandFailed("fl coordinator init: the last line must be the roster's hash, 64 hexadecimal digits")
-    for agency in members:
-        _fl(home, "agency", "approve", roster, "--scenario", scenario, "--agency", agency)
+    _each(members, lambda agency: _fl(home, "agency", "approve", roster, "--scenario", scenario, "--agency", agency))
 
 
 def prepare_airflow(home: Path) -> None:
@@ -59,6 +59,13 @@ def prepare_airflow(home: Path) -> None:
         stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _call(home, "airflow db migrate", [sys.executable, "-P", "-m", "airflow", "db", "migrate"])
         stamp.touch()
+
+
+def _each(agencies: Sequence[str], work: Callable[[str], object]) -> None:
+    """Do the same for all agencies, as many at a time as there are cores; raises what the first of them raised."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(work, agencies):
+            pass
 
 
 def _fl(home: Path, *words: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,7 +17,7 @@ from fl_airflow.assets import global_model
 from fl_airflow.installation import STEP, RunKind, federated_run_id, installation_home
 from fl_airflow.interval import run_interval
 from fl_airflow.retry_policy import StageCrashed, StageNotReady
-from fl_airflow.stage_process import AHEAD, StageProcess, begin, stage_process
+from fl_airflow.stage_process import AHEAD, FL, StageProcess, begin, stage_process
 from fl_tasks.contracts.base import describe
 from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY, Stage, StageResult, StageSpec, read_result
 from fl_tasks.daemon.client import DaemonUnavailable
@@ -50,8 +49,7 @@ class FLStageOperator(BaseOperator):
     """
 
     ui_color = "#d7e8f7"
-    # -P: whatever lies in the working directory is not imported.
-    command: ClassVar[tuple[str, ...]] = (sys.executable, "-P", "-m", "fl_tasks")
+    command: ClassVar[tuple[str, ...]] = FL
 
     def __init__(
         self,
@@ -150,6 +148,7 @@ class FLStageOperator(BaseOperator):
                     "rounds": params.get("rounds"),
                     "agencies": None if params.get("agencies") is None else tuple(params["agencies"]),
                     "dry_run": params.get("dry_run", False),
+                    "local_only": params.get("local_only", True),
                     "version": params.get("version"),
                     "run_started": _started(context),
                     "seconds_by_stage": self._seconds_by_stage(context) if self.stage == "report" else {},

@@ -27,6 +27,12 @@ def retraining_params(scenario: ScenarioConfig, agencies: Sequence[str]) -> dict
             type="boolean",
             description="Prepare the data, say who and what a run would use, and stop before anything is trained.",
         ),
+        "local_only": Param(
+            True,
+            type="boolean",
+            description="Whether each agency also trains a model on its own data alone, to compare with. It takes as "
+            "long as all rounds together, and decides nothing.",
+        ),
     }
 
 

@@ -42,29 +42,35 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def kill_descendants(seconds: float = 10.0) -> list[int]:
+def kill_descendants(seconds: float = 10.0, *, spare: int | None = None) -> list[int]:
     """Kill every process below this one and wait until they are gone.
 
     Call it once no subprocess.Popen of this process is still waited for: it reaps whatever it finds.
 
     Args:
         seconds: How long to wait, at most.
+        spare: A child that lives on, with all below it.
 
     Returns:
         The processes that were still there at first and not dead already.
     """
-    own = os.getpid()
-    first = [pid for pid in descendants(own) if not _is_zombie(pid)]
+    first = [pid for pid in _others(spare) if not _is_zombie(pid)]
     end = time.monotonic() + seconds
-    while (left := descendants(own)) and time.monotonic() < end:
+    while (left := _others(spare)) and time.monotonic() < end:
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            with suppress(ChildProcessError):  # a grandchild: its parent reaps it, or it becomes ours
+                os.waitpid(pid, os.WNOHANG)
         time.sleep(0.02)
     return first
+
+
+def _others(spare: int | None) -> list[int]:
+    """Return the ids of all processes below this one but for one child and all below it."""
+    found = descendants(os.getpid())
+    kept = set() if spare is None else {spare, *descendants(spare)}  # afterwards: a child that it has just had is in it
+    return [pid for pid in found if pid not in kept]
 
 
 def tree_pss_bytes(root: int) -> int:

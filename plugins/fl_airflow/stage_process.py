@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from fl_airflow.process import GroupProcess
 from fl_tasks.contracts.stage import StageSpec, write_spec
-from fl_tasks.daemon.client import StageByDaemon
+from fl_tasks.daemon.client import StageByDaemon, start
+
+# -P: whatever lies in the working directory is not imported.
+FL = (sys.executable, "-P", "-m", "fl_tasks")
+"""The command-line tool `fl` of this environment."""
 
 OWNER = "HUILIU_DAEMON_OWNER"
 """Process id with which this installation's daemon ends. Unset: there is no daemon."""
@@ -44,12 +50,31 @@ def stage_process(command: Sequence[str], spec: StageSpec, on_line: OnLine) -> S
         begun.on_line = on_line
         return begun
     path = write_spec(spec)
-    # A stage knows no Airflow: neither its database nor its signing keys are passed on.
-    env = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW")}
+    env = _without_airflow(os.environ)
     owner = os.environ.get(OWNER)
     if owner is None:
         return GroupProcess([*command, "run", spec.stage, "--spec", str(path)], env, on_line)
-    return StageByDaemon(spec.home, [*command, "serve", "--owner", owner], spec.stage, path, env, on_line)
+    return StageByDaemon(spec.home, _serve(command, owner), spec.stage, path, env, on_line)
+
+
+def start_daemon(home: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start an installation's daemon before its first stage, so that it is ready by then; it ends with this process.
+
+    Args:
+        home: The installation's home folder.
+        env: As a task would have it.
+    """
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return start(home, _serve(FL, str(os.getpid())), _without_airflow(env))
+
+
+def _serve(command: Sequence[str], owner: str) -> list[str]:
+    return [*command, "serve", "--owner", owner]
+
+
+def _without_airflow(env: Mapping[str, str]) -> dict[str, str]:
+    """A stage knows no Airflow: neither its database nor its signing keys are passed on."""
+    return {name: value for name, value in env.items() if not name.lstrip("_").startswith("AIRFLOW")}
 
 
 def begin(command: Sequence[str], spec: StageSpec) -> None:

@@ -81,6 +81,13 @@ left = descendants(os.getpid())
 assert len(left) == 1, left
 assert kill_descendants() == left
 assert descendants(os.getpid()) == []
+spared = subprocess.Popen(["sh", "-c", "sleep 300 & wait"])
+other = subprocess.Popen(["sleep", "300"])
+while len(descendants(os.getpid())) < 3:
+    time.sleep(0.01)
+assert kill_descendants(spare=spared.pid) == [other.pid]
+assert len(descendants(os.getpid())) == 2
+assert len(kill_descendants()) == 2
 print('none left')
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

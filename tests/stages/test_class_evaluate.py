@@ -50,7 +50,8 @@ def linear(monkeypatch):
     def run_job(job, path):
         jobs.append(job)
         models = {name: load_tensors(file) for name, file in job.weights.items()}
-        models["local_only"] = load_tensors(job.local_only.initial_weights)
+        if job.local_only is not None:
+            models["local_only"] = load_tensors(job.local_only.initial_weights)
         x = {name: np.load(job.inputs.get(name, job.examples) / "x.npy") for name in models}
         save_tensors(job.predictions_out, {name: logits_of(model, x[name]) for name, model in models.items()})
 
@@ -81,6 +82,17 @@ def test_the_models_and_the_majority_are_judged_on_the_held_back_rows(session, l
     assert body.evaluation.majority["poor"].auc == 0.5
     assert body.evaluation.federated["poor"].opportunity_gap is not None
     assert (body.evaluation.champion, body.evaluation.persistence) == ({}, {})
+
+
+def test_a_run_may_go_without_the_local_only_baseline(session, linear):
+    session.end_rounds()
+    session.hold(FIT, TEST)
+    evaluate.run(session.spec("evaluate").model_copy(update={"local_only": False}))
+    assert linear[0].local_only is None
+    assert (said(session).evaluation.local_only, said(session).evaluation.federated) == (
+        {},
+        figures(weights(1), TEST.x(OURS)),
+    )
 
 
 def test_a_champion_of_another_scale_is_shown_the_rows_in_its_own(session, linear):

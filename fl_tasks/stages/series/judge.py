@@ -27,7 +27,7 @@ def judge(desk: Desk, agency: str, model_sha256: str, predictions: Tensors) -> E
         desk: Of the agency.
         agency: Whose held-back windows they are.
         model_sha256: Of the final model.
-        predictions: federated, local_only and, where there is one, champion -> shape (n, steps), with quantiles
+        predictions: federated and, where they are, local_only and champion -> shape (n, steps), with quantiles
             (n, steps, levels), scaled.
     """
     spec, config = desk.spec, desk.config.series

@@ -28,7 +28,7 @@ def judge(desk: Desk, agency: str, model_sha256: str, predictions: Tensors) -> E
         desk: Of the agency.
         agency: Whose held-back rows they are.
         model_sha256: Of the final model.
-        predictions: federated, local_only and, where there is one, champion -> logits, shape (n, classes).
+        predictions: federated and, where they are, local_only and champion -> logits, shape (n, classes).
     """
     spec, config = desk.spec, desk.config.table
     scenario = load(spec.scenario)

@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from zoneinfo import ZoneInfo
@@ -16,7 +17,9 @@ from fl_airflow.embedded.run import Outcome, run_forecast, run_retraining
 from fl_airflow.embedded.table import summary
 from fl_airflow.federation import found_federation, hand_out_data, prepare_airflow
 from fl_airflow.installation import FEDERATION, installation_home
-from fl_airflow.process_tree import adopt_orphans
+from fl_airflow.process_tree import adopt_orphans, kill_descendants
+from fl_airflow.settings import environment
+from fl_airflow.stage_process import start_daemon
 from fl_tasks import scenarios
 from fl_tasks.contracts.base import describe
 from fl_tasks.contracts.config import load_scenario
@@ -37,26 +40,30 @@ def main(argv: list[str] | None = None) -> int:
     demo_parser.add_argument("--scenario", default="traffic_districts", help="default traffic_districts")
     demo_parser.add_argument("--data", type=Path, help="folder of the real data set; without it data is generated")
     demo_parser.add_argument("--rounds", type=int, help="federated rounds; each scenario has its own default")
+    demo_parser.add_argument("--local-only", choices=("yes", "no"), default="yes", help="train alone too, to compare")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
     try:
-        return demo(options.scenario, options.data, options.rounds)
+        return demo(options.scenario, options.data, options.rounds, local_only=options.local_only == "yes")
     except FLError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_ERROR
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; every process of the run was stopped\n")
         return EXIT_INTERRUPTED
+    finally:
+        kill_descendants()
 
 
-def demo(scenario: str, data: Path | None, rounds: int | None) -> int:
+def demo(scenario: str, data: Path | None, rounds: int | None, *, local_only: bool) -> int:
     """Make the federation, hand out the data, retrain once, use a promoted model, and print the result.
 
     Args:
         scenario: Whose DAGs run.
         data: Folder of the real data set; None for generated data.
         rounds: Aggregated rounds, from 1 to those that the scenario wants; by default those of its demo.
+        local_only: Whether each agency also trains alone, to compare with.
 
     Raises:
         FLError: If the run cannot start; the message says what is wrong.
@@ -71,20 +78,25 @@ def demo(scenario: str, data: Path | None, rounds: int | None) -> int:
     home = installation_home()
     adopt_orphans()
     print(f"{config.title}\nhome {home}")
-    hand_out_data(scenario, home, data)
-    print(f"data: {'generated' if data is None else data}, handed out to the agencies")
-    found_federation(scenario, home)
-    print("roster: approved by every agency")
-    prepare_airflow(home)
+    daemon = start_daemon(home, environment(home))  # imports while everything else is prepared
+    with ThreadPoolExecutor(1) as pool:
+        airflow = pool.submit(prepare_airflow, home)
+        hand_out_data(scenario, home, data)
+        print(f"data: {'generated' if data is None else data}, handed out to the agencies")
+        found_federation(scenario, home)
+        print("roster: approved by every agency")
+        airflow.result()
     zone = ZoneInfo(config.schedule.timezone)
     interval_end = dt.datetime.fromisoformat(module.DEMO_INTERVAL_END).replace(tzinfo=zone)
-    outcome = run_retraining(scenario, home, interval_end=interval_end, rounds=rounds)
+    outcome = run_retraining(
+        scenario, home, interval_end=interval_end, rounds=rounds, local_only=local_only, daemon=daemon
+    )
     forecast = None
     report = _report(outcome)
     if outcome.green and report is not None and report.status == "promoted":
         verb = "scores its own rows" if config.data.kind == "table" else "forecasts from its own data"
         print(f"\npromoted: every agency {verb} with the new model")
-        forecast = run_forecast(scenario, home, interval=report.data_interval)
+        forecast = run_forecast(scenario, home, interval=report.data_interval, daemon=daemon)
     print()
     print("there is no report" if report is None else summary(report))
     for run in (outcome, forecast):

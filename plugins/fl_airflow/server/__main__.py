@@ -20,6 +20,7 @@ from fl_airflow.server.config import ServerConfig, configure, read_config, serve
 from fl_airflow.server.errors import ServerError
 from fl_airflow.server.processes import SERVER_ID
 from fl_airflow.server.supervisor import Supervisor
+from fl_airflow.stage_process import OWNER
 from fl_tasks.contracts.errors import FLError
 
 EXIT_UNHEALTHY = 1
@@ -102,6 +103,9 @@ def _federation(options: argparse.Namespace) -> int:
 def _airflow(words: list[str]) -> int:
     home = installation_home()
     env = server_environment(home, read_config(home))
+    if words[:1] == ["scheduler"]:
+        # The stages of its tasks run by a daemon that ends with it. It will be this process: execve keeps the number.
+        env[OWNER] = str(os.getpid())
     os.execve(sys.executable, [sys.executable, "-P", "-m", "airflow", *words], env)  # noqa: S606 - no shell is wanted
 
 
