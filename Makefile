@@ -22,7 +22,7 @@ help:
 	@echo "make test   run the tests                [ARGS='tests/parity -k gru']"
 	@echo "make up     Airflow with its UI, on this machine [PORT=8080];   make down"
 	@echo "make faults kill, take away and attack parties in the middle of real runs"
-	@echo "make bench  measure, beside others and the machine's limit: NAME=secagg|anonymize"
+	@echo "make bench  measure, beside others and the machine's limit: NAME=secagg|anonymize|learning|training|round|growth"
 	@echo "make check  lint, format, types, import contracts"
 	@echo "make federation  a scenario's data, keys and roster for the server [SCENARIO=traffic_districts] [DATA=folder]"
 	@echo "make system PostgreSQL's programs, by apt-get as root"

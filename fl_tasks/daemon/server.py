@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from setproctitle import setproctitle
+
 from fl_tasks.contracts.channel import Message, pair, receive, send
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.daemon.code import Code
@@ -194,8 +196,6 @@ class Daemon:
             # Objects of the daemon are never run again here; their files only have to be gone.
             os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             os.environ[CHANNEL] = str(kept)
-            from setproctitle import setproctitle  # noqa: PLC0415 - a stage alone needs it
-
             # `ps` and `pgrep` find it like a process of its own. So long a title takes the place of the environment,
             # of which a copy is made, unless this variable forbids it.
             os.environ.pop("SPT_NOENV", None)
@@ -238,6 +238,8 @@ class Daemon:
         self._last = time.monotonic()
 
     def _kill(self, stage: _Stage) -> None:
+        # Itself too: a child that has just been forked may lead no group yet.
+        os.kill(stage.pid, signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(stage.pid, signal.SIGKILL)
         os.waitpid(stage.pid, 0)

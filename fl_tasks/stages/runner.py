@@ -1,4 +1,7 @@
-"""Runs one stage: admits it, finds it, times it, posts an agency's word on its data, leaves the result."""
+"""Runs one stage: admits it, finds it, times it, posts an agency's word on its data, leaves the result.
+
+A data stage that would make again what an earlier run made takes that (reuse.py).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from fl_tasks.contracts.config import load_scenario, one_reading
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec, read_spec, write_result
+from fl_tasks.stages import reuse
 from fl_tasks.stages.admission import admit, journal_refusal
 from fl_tasks.stages.checks import DATA_STAGES, post_check, withhold_identifiers
 from fl_tasks.stages.context import StageSkipped
@@ -38,7 +42,8 @@ def run_stage(path: Path) -> StageResult:
             if spec.agency is not None:
                 admit(spec)
             # Late, so that a stage imports only what it needs.
-            result: StageResult = importlib.import_module(f"fl_tasks.stages.{_module(spec)}").run(spec)
+            module = importlib.import_module(f"fl_tasks.stages.{_module(spec)}")
+            result: StageResult = reuse.run(spec, module) if spec.stage in DATA_STAGES else module.run(spec)
     except StageSkipped as skipped:
         result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped)[:500])
     except FLError as error:

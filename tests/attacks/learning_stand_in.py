@@ -1,5 +1,6 @@
-"""Stands in for `python -m fl_tasks.learning job.json`: a model of a few numbers, no TensorFlow, no import to wait for.
+"""Stands in for the learning environment's Python: a model of a few numbers, no TensorFlow, no import to wait for.
 
+It does `-m fl_tasks.learning job.json`, and is a daemon's `-m fl_tasks.learning.zygote`: the real one, but for the job.
 A training gives the same delta for the same seed, as the real one does; one that is repeated after a result was there
 draws anew, as one does whose library or machine is not deterministic. Each delta is noted in $HUILIU_HOME/truth.
 """
@@ -9,12 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from fl_tasks.contracts.base import write_atomic
 from fl_tasks.contracts.jobs import InitJob, JobFile, JobResult, PredictJob, ServerJob, TrainJob
 from fl_tasks.contracts.tensors import load_tensors, save_tensors
+from fl_tasks.learning import zygote
 
 SIZE = 101
 STEP = 0.05
@@ -51,5 +54,14 @@ def main(path: Path) -> int:
     return 0
 
 
+def fork_workers(arguments: list[str]) -> int:
+    """Be the zygote, without what it imports ahead."""
+    for name in ("client", "examples", "predict", "server"):
+        sys.modules[f"fl_tasks.learning.{name}"] = ModuleType(name)
+    zygote.do_job = lambda words: main(Path(words[0]))
+    return zygote.main(arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[-1])))
+    is_zygote = "fl_tasks.learning.zygote" in sys.argv
+    sys.exit(fork_workers(sys.argv[-2:]) if is_zygote else main(Path(sys.argv[-1])))

@@ -16,7 +16,14 @@ from tests.benchmarks.table import table
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "var" / "bench"
 # Each is one module here or several, with `rows(say)`, which gives its rows one by one as they are measured.
-NAMES = {"anonymize": ("anonymize",), "learning": ("learning", "learning_tables"), "secagg": ("secagg",)}
+NAMES = {
+    "anonymize": ("anonymize",),
+    "growth": ("growth",),
+    "learning": ("learning", "learning_tables"),
+    "round": ("round",),
+    "secagg": ("secagg",),
+    "training": ("training",),
+}
 
 
 def main(arguments: list[str]) -> int:

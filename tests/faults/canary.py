@@ -22,9 +22,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from fl_airflow.server.postgres import binaries
 
+from fl_tasks.contracts.base import write_atomic
 from fl_tasks.contracts.data import Prepared, fit_examples, prepared_path
+from fl_tasks.contracts.jobs import JobFile, TrainJob
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.tensors import MalformedTensors, tensors_from_bytes
+from fl_tasks.stages.learning_process import learning_python
 from tests.stages.federation_run import AGENCIES
 
 AGENCY = AGENCIES[0]
@@ -110,7 +113,7 @@ def secrets_of_the_run(home: Path) -> Iterator[dict[str, bytes]]:
 
     def watch() -> None:
         agencies = home / "agencies"
-        while not over.wait(0.02):
+        while not over.wait(0.005):
             for path in (path for pattern in _SECRETS for path in agencies.glob(pattern)):
                 name = path.relative_to(agencies).as_posix()
                 with suppress(OSError, MalformedTensors):
@@ -124,6 +127,27 @@ def secrets_of_the_run(home: Path) -> Iterator[dict[str, bytes]]:
     finally:
         over.set()
         thread.join()
+
+
+def deltas_again(home: Path, run_id: str, folder: Path) -> dict[str, bytes]:
+    """Train once more as each training of a run was told to, in a folder; gives what `secrets_of_the_run` gives.
+
+    The same seeds give the same bytes, and a delta is gone too soon for a search to see each.
+    """
+    deltas, jobs = {}, []
+    for path in sorted((home / "agencies").glob(f"*/runs/{run_id}/jobs/train-*/job.json")):
+        job = JobFile.model_validate_json(path.read_bytes()).job
+        assert isinstance(job, TrainJob)
+        name = job.delta_out.relative_to(home / "agencies").as_posix()
+        deltas[name] = folder / str(len(jobs)) / "delta.npz"
+        jobs.append(deltas[name].with_name("job.json"))
+        again = JobFile(job=job.model_copy(update={"delta_out": deltas[name]}))
+        write_atomic(jobs[-1], again.model_dump_json().encode())
+    script = (
+        "import sys; from fl_tasks.learning.__main__ import main; sys.exit(max(main([job]) for job in sys.argv[1:]))"
+    )
+    subprocess.run([learning_python(), "-P", "-c", script, *jobs], check=True)
+    return {name: _secret(path) for name, path in deltas.items()}
 
 
 def _secret(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from fl_airflow.installation import DAGS_FOLDER, federated_run_id, retraining_dag_id
+from fl_airflow.process_tree import descendants
 
 from fl_tasks.contracts.config import load_federation
 from fl_tasks.contracts.paths import Home
@@ -26,7 +27,9 @@ from tests.stages.federation_run import SCENARIO
 
 DAG = retraining_dag_id(SCENARIO)
 SECONDS = 900.0
-_SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_TO_DIE = 30.0
+# A stage of a daemon may be over in a tenth of a second.
+_SECONDS_BETWEEN_LOOKS = 0.01
 _SECONDS_BETWEEN_QUESTIONS = 3.0
 
 Change = Callable[[dict[str, Any]], None]
@@ -70,6 +73,12 @@ def found(home: Path, dags: Path, scenario: str) -> None:
     roster = enrol.init_coordinator(places, federation, scenario)
     for agency in members:
         enrol.approve(places, scenario, agency, roster.sha256.hex())
+
+
+def _command(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
 
 
 class FaultyRun:
@@ -117,33 +126,69 @@ class FaultyRun:
     def until_sent(self, name: str) -> None:
         self.until((self.exchange / name).exists, f"{name} was never sent")
 
-    def kill(self, *words: str, mapped: str = "") -> None:
-        """Kill the first process of this run whose command line holds all of these words, and see it gone.
+    def kill_stage(self, stage: str, label: str) -> None:
+        """Kill the first process of a stage of this run, and see it gone.
 
         Args:
-            words: Parts of its command line.
-            mapped: Part of the name of a file that it must have in memory before it is killed.
+            stage: Its name.
+            label: Its name with its round, as its spec is called.
         """
-        folder = self.until(lambda: self._find(words, mapped), f"no process with {words} {mapped}")
-        os.kill(int(folder.name), signal.SIGKILL)
-        while folder in self._processes(words):
+        words = (f"run {stage} ", f"{self.run_id}/specs/{label}.json")
+        self._kill(self.until(lambda: self._find(words), f"no process with {words}"))
+
+    def kill_training(self, agency: str) -> None:
+        """Kill the learning worker that trains at an agency in this run, and see it gone."""
+        self._kill(self.until_training(agency))
+
+    def until_training(self, agency: str) -> int:
+        """Wait until a learning worker has an agency's examples of this run in memory; gives its process id."""
+        examples = f"/agencies/{agency}/runs/{self.run_id}/examples/fit/x.npy"
+        return int(self.until(lambda: self._find(("fl_tasks.learning",), examples), f"{agency} does not train"))
+
+    def kill_daemon(self) -> None:
+        """Kill the daemon, and see everything gone that it has started."""
+        daemon = self.until(self._server.daemon, "no daemon")
+        below = descendants(daemon)
+        os.kill(daemon, signal.SIGKILL)
+        self._until_gone(daemon, *below)
+
+    def kill_idle_daemon(self) -> None:
+        """Kill the daemon at a moment at which it runs no stage."""
+        self.until(self._kill_if_idle, "the daemon runs stages all the time")
+
+    def _kill_if_idle(self) -> bool:
+        daemon = self._server.daemon()
+        if daemon is None:
+            return False
+        os.kill(daemon, signal.SIGSTOP)  # nothing begins between the look and the kill
+        below = descendants(daemon)
+        # A stage that has ended counts until the daemon has seen it, and told its task.
+        if not all("-m fl_tasks.learning." in _command(pid) for pid in below):
+            os.kill(daemon, signal.SIGCONT)
+            return False
+        os.kill(daemon, signal.SIGKILL)
+        self._until_gone(daemon, *below)
+        return True
+
+    def _kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self._until_gone(pid)
+
+    def _until_gone(self, *pids: int) -> None:
+        end = time.monotonic() + SECONDS_TO_DIE
+        while left := [pid for pid in pids if _command(pid)]:  # a zombie has none
+            assert time.monotonic() < end, f"these go on: {[_command(pid) for pid in left]}"
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
-    def _find(self, words: tuple[str, ...], mapped: str) -> Path | None:
-        for folder in self._processes(words):
-            with suppress(OSError):
-                if mapped in (folder / "maps").read_text():
-                    return folder
-        return None
-
-    def _processes(self, words: tuple[str, ...]) -> list[Path]:
-        found = []
+    def _find(self, words: tuple[str, ...], mapped: str = "") -> int | None:
+        """Return a process whose command line holds all words and which has a file of this name in memory."""
         for folder in Path("/proc").glob("[0-9]*"):
+            pid = int(folder.name)
+            command = _command(pid)
             with suppress(OSError):
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if all(word in command for word in (self.run_id, *words)):
-                    found.append(folder)
-        return found
+                if all(word in command for word in words) and mapped in (folder / "maps").read_text():
+                    return pid
+        return None
 
     def take_away(self, agency: str) -> None:
         """Take an agency's folder away, as if its machine were off: whatever is asked of it fails."""

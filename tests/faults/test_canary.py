@@ -22,12 +22,18 @@ def database_url(home):
 
 
 @pytest.fixture(scope="module")
-def needles(federation, undisturbed):
+def deltas(federation, undisturbed, tmp_path_factory):
+    _, home = federation
+    return canary.deltas_again(home, undisturbed[0].run_id, tmp_path_factory.mktemp("again"))
+
+
+@pytest.fixture(scope="module")
+def needles(federation, undisturbed, deltas):
     """What must stay at home of the undisturbed run, in all its forms."""
     _, home = federation
     run, passing = undisturbed
     found = canary.row_needles(home, run.run_id) | canary.key_needles(home)
-    for name, secret in passing.items():
+    for name, secret in {**passing, **deltas}.items():
         found |= canary.forms(name, secret)
     return found
 
@@ -64,11 +70,15 @@ def test_the_search_finds_the_row_and_the_keys_inside(federation, undisturbed, n
     assert all(f"agencies/{name.replace('/', '/keys/')}" in inside[name] for name in keys)
 
 
-def test_the_deltas_and_round_secrets_of_the_run_were_seen_and_are_gone(federation, undisturbed, needles):
+def test_the_deltas_and_round_secrets_of_the_run_were_seen_and_are_gone(federation, undisturbed, deltas, needles):
     _, home = federation
     run, passing = undisturbed
-    deltas = {name for name in passing if name.endswith("delta.npz")}
-    assert deltas >= {f"{agency}/runs/{run.run_id}/jobs/train-{r}/delta.npz" for agency in AGENCIES for r in (1, 2)}
+    assert set(deltas) == {
+        f"{agency}/runs/{run.run_id}/jobs/train-{r}/delta.npz" for agency in AGENCIES for r in (1, 2)
+    }
+    seen = {name: secret for name, secret in passing.items() if name.endswith("delta.npz")}
+    assert seen
+    assert seen == {name: deltas[name] for name in seen}
     assert len([name for name in passing if name.endswith(".secret")]) == 3 * len(AGENCIES)
     assert len([name for name in passing if name.endswith("encryption.key")]) == len(AGENCIES)
     # They have served, and even the agency does not have them any more.

@@ -24,14 +24,13 @@ def killed(federation, undisturbed):
     Gives the run, red and then cleared to its end, and what was done before each of the two aggregations.
     """
     run = FaultyRun(*federation, "2012-04-01")
-    # Its examples are in memory: it trains.
-    run.kill("fl_tasks.learning", f"agencies/{NORTHEAST}/", "jobs/train-1", mapped="examples/fit/x.npy")
+    run.kill_training(NORTHEAST)
     before = []
     for round_, times in ((1, 1), (2, TRIES)):
-        run.kill("run aggregate", f"aggregate-{round_}")
+        run.kill_stage("aggregate", f"aggregate-{round_}")
         before.append(run.done())
         for _ in range(times - 1):
-            run.kill("run aggregate", f"aggregate-{round_}")
+            run.kill_stage("aggregate", f"aggregate-{round_}")
     run.end("failed")
     red = run.report(), run.tasks()
     run.clear("round_02.aggregate")
@@ -78,6 +77,31 @@ def test_a_run_with_kills_ends_with_the_undisturbed_model(killed, undisturbed):
     assert run.report()["model"]["sha256"] == quiet.report()["model"]["sha256"]
     models = [[record["model_sha256"] for record in one.report()["rounds"]] for one in (run, quiet)]
     assert models[0] == models[1]
+
+
+@pytest.fixture(scope="module")
+def without_daemon(federation, undisturbed):
+    """A run on the undisturbed one's interval, whose daemon is killed in a training, and again between two stages."""
+    run = FaultyRun(*federation, "2012-04-01")
+    run.until_training(NORTHEAST)
+    run.kill_daemon()
+    run.until_sent("r/2/model.npz")
+    run.kill_idle_daemon()
+    run.end()
+    return run
+
+
+def test_a_daemon_killed_in_a_training_costs_its_tasks_a_try_and_one_killed_between_stages_none(without_daemon):
+    run = without_daemon
+    again = {name for name, (count, _) in run.done().items() if count > 1}
+    assert f"round_01.train.{NORTHEAST}" in again
+    assert again <= {f"round_01.train.{agency}" for agency in AGENCIES}
+    assert [record["survivors"] for record in run.report()["rounds"][:2]] == [list(AGENCIES)] * 2
+
+
+def test_a_run_whose_daemon_was_killed_ends_with_the_undisturbed_model(without_daemon, undisturbed):
+    quiet, _ = undisturbed
+    assert without_daemon.report()["model"]["sha256"] == quiet.report()["model"]["sha256"]
 
 
 def goes_down(federation, sent, end, rounds):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,8 @@ from fl_airflow.server.config import USER, admin_password, read_config
 from fl_airflow.server.errors import ApiError
 from fl_airflow.server.postgres import free_port
 from fl_airflow.server.state import ServerState, read_state
+
+from fl_tasks.daemon import place
 
 OVER = ("success", "failed")
 _MARK = "HUILIU_TEST_SERVER"
@@ -89,16 +93,33 @@ class AirflowServer:
         return done.stdout
 
     def processes(self) -> dict[int, str]:
-        """Return every living process that this server's start left, by the mark in its environment or its folder."""
-        found = {}
+        """Return every living process that this server's start left, by its environment, its folder or its title."""
+        found = self.stages()
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 marked = f"{_MARK}={self._mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
                 # PostgreSQL's children overwrite their environment, and work in the cluster's folder.
                 if marked or (folder / "cwd").readlink().is_relative_to(self.home):
-                    command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    found[int(folder.name)] = command[:120]
+                    found[int(folder.name)] = _command(folder)[:120]
         return found
+
+    def stages(self) -> dict[int, str]:
+        """Return the stages that run now, as `ps` shows them: `fl run STAGE --spec FILE`, the file in our home."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = _command(folder)
+                if command.startswith("fl run ") and f" --spec {self.home}/" in command:
+                    found[int(folder.name)] = command
+        return found
+
+    def daemon(self) -> int | None:
+        """Return the process that answers on the daemon's socket; None if there is none."""
+        channel = place.connect(self.home)
+        if channel is None:
+            return None
+        with channel:
+            return int(struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
     def trigger(
         self, dag_id: str, conf: Mapping[str, object] | None = None, logical_date: dt.datetime | None = None
@@ -174,11 +195,15 @@ class AirflowServer:
         texts = []
         for name, task in self.task_instances(dag_id, run_id).items():
             if task["state"] == "failed":
-                folder = self.home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={name}"
-                path = folder / f"attempt={task['try_number']}.log"
-                lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+                lines = self.log(dag_id, run_id, name, task["try_number"]).splitlines()
                 texts.append("\n".join([f"--- {name}", *(line[:500] for line in lines[-8:])]))
         return "\n".join(texts)
+
+    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
+        """Return the log of one try of a task; empty if there is none."""
+        folder = self.home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        path = folder / f"attempt={attempt}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def logs(self) -> str:
         """Return the end of each part's log."""
@@ -196,6 +221,10 @@ class AirflowServer:
             found += page[key]
             if not page[key] or len(found) >= page["total_entries"]:
                 return found
+
+
+def _command(folder: Path) -> str:
+    return (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 @contextmanager

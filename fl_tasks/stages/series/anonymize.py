@@ -25,6 +25,7 @@ from fl_tasks.data.flow_table import ProtectedFlowTable, protect, read_flow_tabl
 from fl_tasks.data.pseudonymize import agency_secret, looks_like, pseudonyms, run_key
 from fl_tasks.data.series import Series, read_series, write_series
 from fl_tasks.data.small_cells import publishable
+from fl_tasks.stages.reuse import Reads, digests
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,19 @@ def run(spec: StageSpec) -> StageResult:
         inputs=tuple(DatasetRef(namespace=namespace, name=name) for name in inputs),
         outputs=tuple(DatasetRef(namespace=namespace, name=name) for name in outputs),
     )
+
+
+def reads(spec: StageSpec) -> Reads | None:
+    """Return what the rows that are left follow from; None where a column is hashed: a run has its own pseudonyms."""
+    source = load_series_source(spec.federation, spec.agency, spec.scenario)
+    if "hash" in source.identifiers.values():
+        return None
+    inputs = digests([raw_path(spec.folder)])
+    if source.flow_table is not None:
+        flows = spec.places.agency(str(spec.agency)) / source.flow_table.path
+        inputs["flow_table"] = sha256_file(flows) if flows.exists() else None
+    made = (flow_table_path, deidentified_path, deidentified_record_path)
+    return Reads(inputs, tuple(path(spec.folder) for path in made))
 
 
 def _frozen(folder: Path) -> Deidentified | None:

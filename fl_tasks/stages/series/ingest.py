@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+
+from pydantic import JsonValue
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
 from fl_tasks.contracts.config import load_scenario, load_series_source
@@ -10,10 +13,11 @@ from fl_tasks.contracts.data import Ingested, accepted_path, ingested_path, prep
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
-from fl_tasks.data.accepted import load_accepted
+from fl_tasks.data.accepted import changed_months, load_accepted
 from fl_tasks.data.ingest import read_source, reading_span, record
 from fl_tasks.data.series import Series, read_series, write_series
 from fl_tasks.data.small_cells import publishable
+from fl_tasks.stages.reuse import Reads, source_digests
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +54,27 @@ def run(spec: StageSpec) -> StageResult:
         digests={"raw": sha256_file(path)},
         inputs=(DatasetRef(namespace=namespace, name=source.where),),
         outputs=(DatasetRef(namespace=namespace, name=f"runs/{spec.run_id}/{path.name}"),),
+    )
+
+
+def reads(spec: StageSpec) -> Reads | None:
+    """Return what the rows follow from; None of a database. The accepted run counts only by the months it makes new."""
+    source = load_series_source(spec.federation, spec.agency, spec.scenario)
+    folder = spec.places.agency(str(spec.agency))
+    files = source_digests(source, folder)
+    if files is None:
+        return None
+    span = reading_span(load_scenario(spec.federation, spec.scenario).schedule, spec.data_interval)
+    known = load_accepted(accepted_path(folder, spec.scenario))
+
+    def changed(place: Path) -> JsonValue:
+        ingested = Ingested.model_validate_json(ingested_path(place).read_bytes())
+        return list(changed_months(ingested.months, known))
+
+    return Reads(
+        {"files": files, "span": [moment.isoformat() for moment in span]},
+        (raw_path(spec.folder), ingested_path(spec.folder)),
+        changed,
     )
 
 

@@ -6,14 +6,22 @@ Leaves standardized.parquet, quarantine.parquet and the counts of both.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
 from fl_tasks.contracts.config import load_scenario, load_series_source
-from fl_tasks.contracts.data import deidentified_path, quarantine_path, standardized_path, standardized_record_path
+from fl_tasks.contracts.data import (
+    Standardized,
+    deidentified_path,
+    quarantine_path,
+    standardized_path,
+    standardized_record_path,
+)
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.data.series import read_series, write_series
 from fl_tasks.data.small_cells import publishable_parts
-from fl_tasks.data.standardize import standardize
+from fl_tasks.data.standardize import check_rows, standardize
+from fl_tasks.stages.reuse import Reads, digests
 
 log = logging.getLogger(__name__)
 
@@ -49,3 +57,13 @@ def run(spec: StageSpec) -> StageResult:
         inputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{deidentified_path(spec.folder).name}"),),
         outputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in (grid, quarantine)),
     )
+
+
+def reads(spec: StageSpec) -> Reads:
+    """Return what the grid follows from."""
+    made = (quarantine_path, standardized_path, standardized_record_path)
+    return Reads(digests([deidentified_path(spec.folder)]), tuple(path(spec.folder) for path in made), _no_row_lost)
+
+
+def _no_row_lost(folder: Path) -> None:
+    check_rows(Standardized.model_validate_json(standardized_record_path(folder).read_bytes()).rows)

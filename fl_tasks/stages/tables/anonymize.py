@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from pathlib import Path
 
-from fl_tasks.contracts.base import sha256_file, write_atomic
+from pydantic import JsonValue
+
+from fl_tasks.contracts.anonymize import PrivacyReport
+from fl_tasks.contracts.base import sha256_file, sha256_hex, write_atomic
 from fl_tasks.contracts.data import (
     Deidentified,
     RowCounts,
     deidentified_path,
     deidentified_record_path,
+    ingested_path,
     preparation_path,
     prepared_path,
     privacy_path,
@@ -37,8 +42,9 @@ from fl_tasks.data.tables.deidentify import (
 )
 from fl_tasks.data.tables.ingest import check_balance
 from fl_tasks.data.tables.table import Table, joined, read_reasons, read_table, write_table
+from fl_tasks.stages.reuse import Reads, digests
 from fl_tasks.stages.series.anonymize import pseudonym_secret_path
-from fl_tasks.stages.tables.hierarchies import hierarchies_folder, load_hierarchies
+from fl_tasks.stages.tables.hierarchies import hierarchies_folder, hierarchy_digests, load_hierarchies
 from fl_tasks.stages.tables.ingest import counts_of, declared_of, read_ingested, table_of
 from fl_tasks.stages.tables.preparation import agreed
 from fl_tasks.stages.tables.release import Released, generalized, release, require_policy
@@ -73,6 +79,39 @@ def run(spec: StageSpec) -> StageResult:
         inputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in inputs),
         outputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in outputs),
     )
+
+
+def reads(spec: StageSpec) -> Reads | None:
+    """Return what the released rows follow from; None where any holds a pseudonym: each run has its own.
+
+    Pseudonyms are those of keys and of identifiers that are hashed, and what masks identifiers in rejected rows.
+    """
+    declared, read = declared_of(spec), table_of(read_ingested(spec))
+    config = declared.config
+    if config.of("key") or "hash" in read.identifiers.values() or read.rows.quarantined:
+        return None
+    secret = agency_secret(pseudonym_secret_path(spec.places.agency(str(spec.agency))))
+    inputs: dict[str, JsonValue] = {
+        **digests(path(spec.folder) for path in (raw_path, rejected_path, ingested_path)),
+        "scoring": declared.scoring,
+        "split": sha256_hex(split_secret(secret, spec.scenario)),
+        "preparation": agreed(spec).model_dump_json() if config.surveyed else None,
+        "hierarchies": hierarchy_digests(hierarchies_folder(spec.federation, spec.scenario), config),
+    }
+    made = (preparation_path, quarantine_path, deidentified_path, privacy_path, deidentified_record_path)
+    return Reads(inputs, tuple(path(spec.folder) for path in made), _fits)
+
+
+def _fits(folder: Path) -> None:
+    """Refuse rows of which any was lost, or a privacy report that is of other rows; raises InputError."""
+    record = Deidentified.model_validate_json(deidentified_record_path(folder).read_bytes())
+    assert record.rows is not None  # of a table it is always there
+    check_balance(record.rows, deidentified_path(folder).name)
+    told = [record.sha256]
+    if privacy_path(folder).exists():
+        told.append(PrivacyReport.model_validate_json(privacy_path(folder).read_bytes()).sha256)
+    if set(told) != {sha256_file(deidentified_path(folder))}:
+        raise InputError(f"{deidentified_path(folder).name}: not the rows that the records beside it are of")
 
 
 def row_counts(record: Deidentified) -> dict[str, int]:

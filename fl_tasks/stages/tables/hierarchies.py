@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from fl_tasks.anonymize.hierarchy import Hierarchy
 from fl_tasks.anonymize.hierarchy_files import load_hierarchy
 from fl_tasks.anonymize.rules import Rule
 from fl_tasks.contracts.anonymize import DateHierarchy, HierarchyFile
+from fl_tasks.contracts.base import sha256_file
 from fl_tasks.contracts.config import load_yaml
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.table_config import TableColumn, TableConfig
@@ -18,6 +21,12 @@ from fl_tasks.data.tables.harmonize import Dates, Domain
 def hierarchies_folder(federation: Path, scenario: str) -> Path:
     """Where a scenario's hierarchy files lie."""
     return federation / "hierarchies" / scenario
+
+
+def hierarchy_digests(folder: Path, config: TableConfig) -> dict[str, JsonValue]:
+    """Return name -> SHA-256 of the files that the columns name."""
+    named = [str(column.hierarchy) for column in config.of("quasi_identifier")]
+    return {name: sha256_file(folder / name) for name in named}
 
 
 def load_hierarchies(folder: Path, config: TableConfig) -> dict[str, Hierarchy]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from fl_tasks.contracts.base import sha256_file, write_atomic
 from fl_tasks.contracts.config import load_scenario, load_table_source
@@ -14,8 +15,9 @@ from fl_tasks.data.ingest import reading_span
 from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.tables.declaration import Declared, declare
 from fl_tasks.data.tables.harmonize import Days
-from fl_tasks.data.tables.ingest import ingest, replay_note, require_rows
-from fl_tasks.stages.tables.hierarchies import hierarchies_folder, load_domains
+from fl_tasks.data.tables.ingest import check_balance, ingest, replay_note, require_rows
+from fl_tasks.stages.reuse import Reads, source_digests
+from fl_tasks.stages.tables.hierarchies import hierarchies_folder, hierarchy_digests, load_domains
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,26 @@ def run(spec: StageSpec) -> StageResult:
             DatasetRef(namespace=namespace, name=f"runs/{spec.run_id}/{path.name}")
             for path in (raw, rejected_path(spec.folder))
         ),
+    )
+
+
+def reads(spec: StageSpec) -> Reads | None:
+    """Return what the rows follow from; None of a database. A run that scores reads other columns."""
+    declared = declared_of(spec)
+    files = source_digests(declared.source, spec.places.agency(str(spec.agency)))
+    if files is None:
+        return None
+    hierarchies = hierarchy_digests(hierarchies_folder(spec.federation, spec.scenario), declared.config)
+    span = [day.isoformat() for day in span_of(spec)]
+
+    def no_row_lost(folder: Path) -> None:
+        ingested = Ingested.model_validate_json(ingested_path(folder).read_bytes())
+        check_balance(table_of(ingested).rows, declared.source.where)
+
+    return Reads(
+        {"files": files, "span": list(span), "scoring": declared.scoring, "hierarchies": hierarchies},
+        tuple(path(spec.folder) for path in (raw_path, rejected_path, ingested_path)),
+        no_row_lost,
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.base import sha256_file
 from fl_tasks.contracts.config import load_scenario
-from fl_tasks.contracts.data import deidentified_path, features_path, preparation_path
+from fl_tasks.contracts.data import deidentified_path, deidentified_record_path, features_path, preparation_path
 from fl_tasks.contracts.errors import MissingInput
 from fl_tasks.contracts.preparation import Preparation
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
@@ -18,8 +18,9 @@ from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.tables.examples import save_array
 from fl_tasks.data.tables.features import encode, encode_pictures
 from fl_tasks.data.tables.table import Table, read_table
+from fl_tasks.stages.reuse import Reads, digests
 from fl_tasks.stages.tables.anonymize import checked_record, row_counts
-from fl_tasks.stages.tables.hierarchies import hierarchies_folder, load_hierarchies
+from fl_tasks.stages.tables.hierarchies import hierarchies_folder, hierarchy_digests, load_hierarchies
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,14 @@ def run(spec: StageSpec) -> StageResult:
         inputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}"),),
         outputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{features.name}"),),
     )
+
+
+def reads(spec: StageSpec) -> Reads:
+    """Return what the features follow from."""
+    config = load_scenario(spec.federation, spec.scenario).table
+    files = (path(spec.folder) for path in (deidentified_path, deidentified_record_path, preparation_path))
+    hierarchies = hierarchy_digests(hierarchies_folder(spec.federation, spec.scenario), config)
+    return Reads({**digests(files), "hierarchies": hierarchies}, (features_path(spec.folder),))
 
 
 def read_preparation(spec: StageSpec) -> Preparation:

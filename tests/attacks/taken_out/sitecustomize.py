@@ -1,6 +1,7 @@
 """Takes checks out of the real code in the stages of one installation: Python runs this first, by PYTHONPATH.
 
-Only a process `python -m fl_tasks run STAGE --spec SPEC` is touched, as $HUILIU_HOME/orders.json says:
+Only stages are touched, whether `python -m fl_tasks run STAGE --spec SPEC` or forks of `python -m fl_tasks serve`, each
+as $HUILIU_HOME/orders.json says when it begins:
 {"notebook": true,                         the exchange is the coordinator's: it notes and keeps every version of a name
  "crash": ["<agency>/train-1", ...],       die once, as soon as the stage's messages are in the exchange
  "out": {"<agency>/train-1": ["resend"]}}  checks that are not made in that stage
@@ -75,7 +76,19 @@ def hash_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-if "fl_tasks" in sys.orig_argv and "--spec" in sys.orig_argv:
-    installation = Path(os.environ["HUILIU_HOME"])
-    if (installation / "orders.json").exists():
-        take_out(installation, Path(sys.orig_argv[sys.orig_argv.index("--spec") + 1]))
+def take_out_of_every_stage(home: Path) -> None:
+    """Let what runs a stage take the checks out first: of its own process, which a daemon has forked for it alone."""
+    from fl_tasks.stages import runner
+
+    run_stage = runner.run_stage
+
+    def run_attacked(path):
+        if (home / "orders.json").exists():
+            take_out(home, Path(path))
+        return run_stage(path)
+
+    runner.run_stage = run_attacked
+
+
+if "fl_tasks" in sys.orig_argv and {"run", "serve"} & set(sys.orig_argv):
+    take_out_of_every_stage(Path(os.environ["HUILIU_HOME"]))

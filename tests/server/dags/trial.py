@@ -1,4 +1,7 @@
-"""DAGs for the tests of the server itself: one that ends at once, one that starts a child and takes long."""
+"""DAGs for the tests of the server itself: one that ends at once, one that starts a child and takes long, some stages.
+
+Stages read a federation that is not there, or one whose file never ends: see test_server.py.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import subprocess
 from pathlib import Path
 
 from airflow.sdk import dag, task
+from fl_airflow.installation import installation_home
+from fl_airflow.operator import FLStageOperator
 
 
 @dag(schedule=None, catchup=False, params={"file": ""})
@@ -30,5 +35,30 @@ def trial_long():
     sleep()
 
 
+def stage(name, **arguments):
+    return FLStageOperator(
+        task_id=name,
+        stage=name,
+        scenario="trial",
+        federation=str(installation_home() / "trial"),
+        cron="0 4 1 * *",
+        timezone="UTC",
+        **arguments,
+    )
+
+
+@dag(schedule=None, catchup=False)
+def trial_stages():
+    stage("cohort")
+    stage("list")
+
+
+@dag(schedule=None, catchup=False)
+def trial_timeout():
+    stage("close", execution_timeout=dt.timedelta(seconds=5))
+
+
 trial_note()
 trial_long()
+trial_stages()
+trial_timeout()
