@@ -219,7 +219,11 @@ class Daemon:
             return
         try:
             self._workers.lend(
-                stage, message.body["job"], message.files[0], lambda code: send(stage.jobs, {"code": code})
+                stage,
+                message.body["job"],
+                message.files[0],
+                lambda code: send(stage.jobs, {"code": code}),
+                weight=message.body["weight"],
             )
         finally:
             for file in message.files:

@@ -17,10 +17,11 @@ _CRASHED = 1
 
 @dataclass(eq=False)
 class _Job:
-    """A job that somebody waits for: its file, the waiting one's output, and what to do with the exit code."""
+    """A job that somebody waits for: its file, its size, the waiting one's output, what to do with the exit code."""
 
     who: object
     path: str
+    weight: int
     output: int
     done: Callable[[int], None]
 
@@ -80,17 +81,20 @@ class Workers:
         self._control = mine
         self._watch(mine, self._zygote_gone)
 
-    def lend(self, who: object, path: str, output: int, done: Callable[[int], None]) -> None:
+    def lend(self, who: object, path: str, output: int, done: Callable[[int], None], *, weight: int) -> None:
         """Have a job done by an idle worker, by a new one, or by the first that becomes idle.
+
+        The largest of those that wait is next: a large one begun last would keep one core busy and the others idle.
 
         Args:
             who: Whose job it is, for `leave`.
             path: The job's file.
             output: Where the job's output goes; the caller closes its own descriptor.
             done: Gets the job's exit code; 1 if the worker died.
+            weight: How large the job is beside others.
         """
         self.start()
-        self._waiting.append(_Job(who, path, os.dup(output), done))
+        self._waiting.append(_Job(who, path, weight, os.dup(output), done))
         self._go_on()
 
     def leave(self, who: object) -> None:
@@ -121,7 +125,9 @@ class Workers:
             worker = next((worker for worker in self._workers if worker.job is None), None) or self._new()
             if worker is None:
                 return
-            worker.job = job = self._waiting.pop(0)
+            job = max(self._waiting, key=lambda job: job.weight)  # the first of equal ones
+            self._waiting.remove(job)
+            worker.job = job
             with suppress(OSError):  # it has just died, which its channel tells
                 send(worker.channel, {"job": job.path}, [job.output])
             os.close(job.output)

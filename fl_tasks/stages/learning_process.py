@@ -56,7 +56,7 @@ def run_job(job: Job, path: Path) -> JobResult:
     if channel is None:
         code = subprocess.run([learning_python(), "-P", "-m", "fl_tasks.learning", path], check=False).returncode
     else:
-        code = _by_worker(int(channel), path)
+        code = _by_worker(int(channel), path, _weight(job))
     if code == EXIT_FINAL:
         raise LearningFailed(f"learning job {job.kind}: refused; its reason stands above in the log")
     if code != 0:
@@ -72,13 +72,20 @@ def run_job(job: Job, path: Path) -> JobResult:
     return result
 
 
-def _by_worker(channel: int, path: Path) -> int:
+def _weight(job: Job) -> int:
+    """Return how much work a job is beside others of its kind: the bytes of its examples."""
+    folder: Path | None = getattr(job, "examples", None)
+    examples = None if folder is None else folder / "x.npy"
+    return examples.stat().st_size if examples is not None and examples.exists() else 0
+
+
+def _by_worker(channel: int, path: Path, weight: int) -> int:
     """Have the daemon's worker do a job, its output going into this process's own; return the exit code."""
     learning_python()  # a missing environment is said here, where it is read
     sys.stdout.flush()
     with socket.socket(fileno=os.dup(channel)) as daemon:
         try:
-            send(daemon, {"job": str(path)}, [sys.stdout.fileno()])
+            send(daemon, {"job": str(path), "weight": weight}, [sys.stdout.fileno()])
         except OSError:
             return EXIT_RETRY
         answer = receive(daemon)

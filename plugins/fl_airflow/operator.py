@@ -17,7 +17,7 @@ from fl_airflow.assets import global_model
 from fl_airflow.installation import STEP, RunKind, federated_run_id, installation_home
 from fl_airflow.interval import run_interval
 from fl_airflow.retry_policy import StageCrashed, StageNotReady
-from fl_airflow.stage_process import AHEAD, FL, StageProcess, begin, stage_process
+from fl_airflow.stage_process import AHEAD, FL, StageProcess, begin, has_begun, stage_process
 from fl_tasks.contracts.base import describe
 from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY, Stage, StageResult, StageSpec, read_result
 from fl_tasks.daemon.client import DaemonUnavailable
@@ -93,7 +93,7 @@ class FLStageOperator(BaseOperator):
             self._step("skipped", "left out by the run's parameters")
             raise AirflowSkipException(f"{self.agency} is left out by the run's parameters")
         spec = self._spec(context)
-        if AHEAD in os.environ and self.agency is not None:
+        if AHEAD in os.environ and self.agency is not None and not has_begun(spec):
             self._begin_siblings(context)
         result = self._run(spec)
         self._result = result

@@ -77,9 +77,14 @@ def _without_airflow(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if not name.lstrip("_").startswith("AIRFLOW")}
 
 
+def has_begun(spec: StageSpec) -> bool:
+    """Whether a stage was begun ahead of its turn: then its siblings were, too."""
+    return spec.spec_path in _begun
+
+
 def begin(command: Sequence[str], spec: StageSpec) -> None:
     """Begin a stage ahead of its task's turn, so that siblings share the cores; each is begun once."""
-    if spec.spec_path not in _begun:
+    if not has_begun(spec):
         _begun[spec.spec_path] = _Begun(command, spec)
 
 
