@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fl_airflow.dag_builder import build_retraining_dag
+from fl_airflow.dag_builder import build_retraining_dag, is_wanted
+from fl_airflow.installation import retraining_dag_id
 
 from fl_tasks.contracts.config import load_federation
 
@@ -26,5 +27,6 @@ FOLDER = Path(__file__).resolve().parent / "federation"
 federation = load_federation(FOLDER)
 
 for name, scenario in federation.scenarios.items():
-    dag = build_retraining_dag(scenario, federation.members(name), federation=FOLDER, doc_md=__doc__)
-    globals()[dag.dag_id] = dag
+    if is_wanted(retraining_dag_id(name)):
+        dag = build_retraining_dag(scenario, federation.members(name), federation=FOLDER, doc_md=__doc__)
+        globals()[dag.dag_id] = dag

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fl_airflow.dag_builder import build_forecast_dag
+from fl_airflow.dag_builder import build_forecast_dag, is_wanted
+from fl_airflow.installation import forecast_dag_id
 
 from fl_tasks.contracts.config import load_federation
 
@@ -24,5 +25,6 @@ FOLDER = Path(__file__).resolve().parent / "federation"
 federation = load_federation(FOLDER)
 
 for name, scenario in federation.scenarios.items():
-    dag = build_forecast_dag(scenario, federation.members(name), federation=FOLDER, doc_md=__doc__)
-    globals()[dag.dag_id] = dag
+    if is_wanted(forecast_dag_id(name)):
+        dag = build_forecast_dag(scenario, federation.members(name), federation=FOLDER, doc_md=__doc__)
+        globals()[dag.dag_id] = dag

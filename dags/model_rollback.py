@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fl_airflow.dag_builder import build_rollback_dag
+from fl_airflow.dag_builder import build_rollback_dag, is_wanted
+from fl_airflow.installation import rollback_dag_id
 
 from fl_tasks.contracts.config import load_federation
 
 FOLDER = Path(__file__).resolve().parent / "federation"
 
-for scenario in load_federation(FOLDER).scenarios.values():
-    dag = build_rollback_dag(scenario, federation=FOLDER, doc_md=__doc__)
-    globals()[dag.dag_id] = dag
+for name, scenario in load_federation(FOLDER).scenarios.items():
+    if is_wanted(rollback_dag_id(name)):
+        dag = build_rollback_dag(scenario, federation=FOLDER, doc_md=__doc__)
+        globals()[dag.dag_id] = dag

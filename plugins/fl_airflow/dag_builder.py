@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, TaskGroup
+from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, TaskGroup, get_parsing_context
 from airflow.sdk.definitions.param import ParamsDict
 
 from fl_airflow import params
@@ -80,6 +80,11 @@ def build_rollback_dag(scenario: ScenarioConfig, *, federation: Path, doc_md: st
     builder.add(rollback_graph(), dag)
     dag.params = ParamsDict(params.rollback_params())  # after the tasks: each would copy them
     return dag
+
+
+def is_wanted(dag_id: str) -> bool:
+    """Say whether this parse needs a DAG: a task's process parses its file for the sake of one."""
+    return get_parsing_context().dag_id in (None, dag_id)
 
 
 @dataclass(frozen=True)

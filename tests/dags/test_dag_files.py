@@ -40,6 +40,12 @@ GRAPHS = {
 }
 
 
+def test_a_task_s_process_makes_the_dag_of_its_task_only(monkeypatch):
+    wanted = forecast_dag_id(SCENARIO)
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)  # as Airflow sets it there
+    assert list(DagBag(str(DAGS_FOLDER)).dags) == [wanted]
+
+
 @pytest.fixture(scope="module")
 def bag():
     return DagBag(str(DAGS_FOLDER))

@@ -41,24 +41,29 @@ def main(argv: list[str] | None = None) -> int:
 
     from airflow import settings  # noqa: PLC0415 - takes seconds, and is needed by this process alone
     from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415
+    from airflow.sdk.definitions._internal.dag_parsing_context import (  # noqa: PLC0415
+        _airflow_parsing_context_manager,
+    )
     from sqlalchemy import Engine, event  # noqa: PLC0415
 
     event.listen(Engine, "connect", _commit_without_waiting)
     settings.configure_orm()  # type: ignore[no-untyped-call]
-    bag = DagBag(str(options.dag_file))
-    for file, trouble in bag.import_errors.items():
-        sys.stderr.write(f"{file}: {trouble}\n")
-    dag = bag.dags.get(options.dag_id)
-    if dag is None:
-        sys.stderr.write(f"error: there is no DAG {options.dag_id} in {options.dag_file}\n")
-        return 1
-    run = dag.test(
-        logical_date=options.logical_date,
-        run_after=options.run_after,
-        run_conf=options.conf,
-        # As a scheduler does: a barrier has no work, and is over once it may begin.
-        mark_success_pattern=re.compile("|".join(re.escape(task_id) for task_id in _barriers(dag)) or "(?!)"),
-    )
+    # `test` parses the whole folder once more: so each file makes this DAG only, as for the process of a task.
+    with _airflow_parsing_context_manager(dag_id=options.dag_id):
+        bag = DagBag(str(options.dag_file))
+        for file, trouble in bag.import_errors.items():
+            sys.stderr.write(f"{file}: {trouble}\n")
+        dag = bag.dags.get(options.dag_id)
+        if dag is None:
+            sys.stderr.write(f"error: there is no DAG {options.dag_id} in {options.dag_file}\n")
+            return 1
+        run = dag.test(
+            logical_date=options.logical_date,
+            run_after=options.run_after,
+            run_conf=options.conf,
+            # As a scheduler does: a barrier has no work, and is over once it may begin.
+            mark_success_pattern=re.compile("|".join(re.escape(task_id) for task_id in _barriers(dag)) or "(?!)"),
+        )
     return 0 if run.state == "success" else 1
 
 
