@@ -119,7 +119,9 @@ class Daemon:
                     break
                 ready = self._selector.select(0 if self._ahead else None if self._stages else left)
                 for key, _ in ready:
-                    key.data()
+                    # Unless what came before it, in the same moment, has ended whom it is about.
+                    if key in self._selector.get_map().values():
+                        key.data()
                 if not ready and self._ahead:
                     with suppress(ImportError):  # a stage that needs it says so
                         importlib.import_module(self._ahead.pop(0))

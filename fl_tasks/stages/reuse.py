@@ -56,6 +56,7 @@ MOST_RECORDS = 100
 # Of a scenario's YAML what no data stage before validate reads: a run with another learning rate has the same rows.
 _UNREAD = {"title": True, "rounds": True, "tasks": True, "secagg": True, "learning": True, "gate": True, "notify": True}
 _UNREAD_OF_SCHEDULE = {"cron": True, "start_date": True, "catchup": True, "max_active_runs": True}
+_TAKEN = ".taken."  # begins the name of the folder in which files wait until all of them are there
 # What makes the files, beside the code: another version may write other bytes.
 _LIBRARIES = ("numpy", "pyarrow", "pandas", "pydantic", "PyYAML", "tzdata")
 # What a stage's own reading may raise: then the stage works, and raises what it has to say itself.
@@ -238,7 +239,9 @@ def _take(spec: StageSpec, look: _Look) -> StageResult | None:
     if not earlier.is_dir() or found.key != look.key or found.files.keys() != leaves.keys():
         return None
     make_private_folder(spec.folder)
-    with tempfile.TemporaryDirectory(dir=spec.folder, prefix=".taken.") as name:
+    for left in spec.folder.glob(f"{_TAKEN}*"):  # by a stage that was killed here: names of rows that nobody looks for
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=spec.folder, prefix=_TAKEN) as name:
         staged = Path(name)
         for leaf, sha256 in found.files.items():
             # Hashed where it lies now: what is exchanged there after that is another file.

@@ -78,7 +78,7 @@ def _without_airflow(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def has_begun(spec: StageSpec) -> bool:
-    """Whether a stage was begun ahead of its turn: then its siblings were, too."""
+    """Whether a stage was begun ahead of its turn: then all siblings whose turn had come were, too."""
     return spec.spec_path in _begun
 
 

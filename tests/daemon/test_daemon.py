@@ -79,6 +79,26 @@ def test_a_daemon_that_is_killed_takes_its_stages_along_and_the_next_call_starts
     assert home.pid() != first
 
 
+def test_a_stage_that_ends_in_the_moment_in_which_its_client_leaves_is_no_harm(served, tmp_path):
+    home = served()
+    process = home.stage("wait", tmp_path)
+    runner = threading.Thread(target=process.run)
+    runner.start()
+    assert wait_for(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 2)
+    stage, child = (int(word) for word in (tmp_path / "pids").read_text().split())
+    daemon = home.pid()
+    os.kill(daemon, signal.SIGSTOP)  # as if it were importing: it hears of both at once
+    try:
+        os.kill(child, signal.SIGKILL)
+        os.kill(stage, signal.SIGKILL)
+        process.kill()
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    runner.join(20)
+    assert home.stage("say").run() == 0
+    assert home.pid() == daemon
+
+
 def test_a_daemon_ends_with_its_owner(served):
     with subprocess.Popen(["sleep", "300"]) as owner:
         home = served("--owner", str(owner.pid))

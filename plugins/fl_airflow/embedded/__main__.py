@@ -53,6 +53,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write("interrupted; every process of the run was stopped\n")
         return EXIT_INTERRUPTED
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a second one must not stop the end half-way
+            signal.signal(number, signal.SIG_IGN)
         kill_descendants()
 
 

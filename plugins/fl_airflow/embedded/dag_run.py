@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_airflow.stage_process import AHEAD
+from fl_tasks.daemon.parent import die_with_parent
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -37,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--conf", type=json.loads, default={})
     options = parser.parse_args(argv)
 
+    # The daemon ends with whoever started this: nothing would run any more.
+    die_with_parent()
     os.environ[AHEAD] = "1"
 
     from airflow import settings  # noqa: PLC0415 - takes seconds, and is needed by this process alone
