@@ -3,9 +3,9 @@
     client --(stage, spec, its output)--> daemon --fork--> stage --(job)--> daemon --> learning worker
     client <------- exit code ----------- daemon <--end--- stage <--(code)- daemon <-- learning worker
 
-One loop, in the one thread of Python: a fork finds no lock of ours held.
-Nothing of a stage stays in the daemon, which touches no data: a stage is
-a child with a copy of what was imported, and its end, like its client's, takes everything with it that it started.
+One loop, in the one thread of Python: a fork finds no lock of ours held. Nothing of a stage stays in the daemon, which
+touches no data: a stage is a child with a copy of what was imported, and its end, like its client's, takes everything
+with it that it started.
 """
 
 from __future__ import annotations

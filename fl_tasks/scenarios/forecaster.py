@@ -22,7 +22,7 @@ KerasTensor: TypeAlias = Any
 # One seed for each weight that starts at random; biases start at zero.
 _SEEDS = 3
 
-# Steps that are laid out one after another instead of looped over: a quarter faster. Longer windows loop, since every
+# Steps that are laid out one after another instead of looped over: a third faster. Longer windows loop, since every
 # step laid out costs time at tracing and memory.
 _MOST_UNROLLED = 24
 
