@@ -37,7 +37,7 @@ $(UV):
 
 .venv/.ready: $(UV) pyproject.toml uv.lock
 	@echo "setup: .venv (Airflow, Great Expectations)"
-	@UV_PROJECT_ENVIRONMENT=.venv $(SYNC) --group airflow --group test --group check
+	@UV_PROJECT_ENVIRONMENT=.venv $(SYNC) --group airflow --group test --group servers --group check
 	@touch $@
 
 .venv-fl/.ready: $(UV) pyproject.toml uv.lock
