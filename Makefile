@@ -15,7 +15,7 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup demo test faults bench check format clean up down federation system
+.PHONY: help setup demo test faults bench check format clean up down trial federation federation-run federation-down hosts system
 
 help:
 	@echo "make demo   retrain over four agencies   [SCENARIO=traffic_districts] [DATA=folder] [ROUNDS=3] [LOCAL_ONLY=no]"
@@ -24,7 +24,9 @@ help:
 	@echo "make faults kill, take away and attack parties in the middle of real runs"
 	@echo "make bench  measure, beside others and the machine's limit: NAME=secagg|anonymize|learning|training|round|growth"
 	@echo "make check  lint, format, types, import contracts"
-	@echo "make federation  a scenario's data, keys and roster for the server [SCENARIO=traffic_districts] [DATA=folder]"
+	@echo "make trial  a scenario's data, keys and roster for make up [SCENARIO=traffic_districts] [DATA=folder]"
+	@echo "make federation  server, edge workers and daemons, each party on a host of its own [SCENARIO=] [AGENCIES=3] [DATA=]"
+	@echo "make federation-run [ROUNDS=3], make federation-down"
 	@echo "make system PostgreSQL's programs, by apt-get as root"
 	@echo "make setup  only the two environments;   make format, make clean"
 
@@ -50,7 +52,7 @@ demo: setup
 
 # PostgreSQL's server programs, which `make up` needs: installed where they are missing and we are root.
 system:
-	@scripts/system.sh
+	@scripts/system.sh postgresql
 
 up: system setup
 	@.venv/bin/python -P -m fl_airflow.server up $(if $(PORT),--port "$(PORT)")
@@ -59,15 +61,28 @@ down: setup
 	@.venv/bin/python -P -m fl_airflow.server down
 
 # Data, keys and roster of a scenario for a trial on the server, as the demo makes them.
-federation: setup
-	@.venv/bin/python -P -m fl_airflow.server federation "$(or $(SCENARIO),traffic_districts)" $(if $(DATA),--data "$(DATA)")
+trial: setup
+	@.venv/bin/python -P -m fl_airflow.server trial "$(or $(SCENARIO),traffic_districts)" $(if $(DATA),--data "$(DATA)")
+
+# A whole federation on this machine, as root: each party in a network namespace of its own, with users of its own.
+federation: hosts setup
+	@.venv/bin/python -P -m fl_airflow.hosts up "$(or $(SCENARIO),traffic_districts)" $(if $(AGENCIES),--agencies "$(AGENCIES)") $(if $(DATA),--data "$(DATA)")
+
+federation-run: setup
+	@.venv/bin/python -P -m fl_airflow.hosts run $(if $(ROUNDS),--rounds "$(ROUNDS)")
+
+federation-down: setup
+	@.venv/bin/python -P -m fl_airflow.hosts down
+
+hosts:
+	@scripts/system.sh postgresql iproute2
 
 test: setup
-	@scripts/system.sh --optional
+	@scripts/system.sh --optional postgresql iproute2 openssh-server
 	@.venv/bin/python tests/run.py $(ARGS)
 
 # Half an hour of whole runs under a scheduler, in which parties are killed, taken away and attacked.
-faults: system setup
+faults: hosts setup
 	@.venv/bin/python tests/run.py tests/faults tests/attacks/test_through_airflow.py $(ARGS)
 
 # Compares with other systems, which it installs for itself below var/bench; docs/performance.md explains the columns.
