@@ -42,6 +42,11 @@ class Home:
         return self.root / "exchange" / "registry" / scenario
 
     @property
+    def uploads(self) -> Path:
+        """What has come of messages that agencies are sending; on the disk of the exchange, no space of it."""
+        return self.root / "exchange" / ".uploads"
+
+    @property
     def mlflow(self) -> Path:
         """The coordinator's MLflow database and artifacts."""
         return self.coordinator / "mlflow"

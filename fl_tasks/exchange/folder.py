@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from pathlib import Path
 
-from fl_tasks.contracts.base import fsync_folder, make_private_folder
-from fl_tasks.contracts.errors import FLError, MissingInput
+from fl_tasks.contracts.base import fsync_folder, make_private_folder, sha256_file
+from fl_tasks.contracts.errors import MissingInput
+from fl_tasks.exchange.errors import ExchangeConflict
+from fl_tasks.exchange.store import MOST_BYTES, conflict, is_name, missing, name_parts
 
-# A model of hundreds of millions of parameters; messages of the set-up and acks are kilobytes.
-MOST_BYTES = 2**31
-_PART = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
-
-
-class ExchangeConflict(FLError):
-    """A name exists in the exchange with other content; write-once names never change."""
+__all__ = ["ExchangeConflict", "FolderExchange"]
 
 
 class FolderExchange:
@@ -30,12 +25,8 @@ class FolderExchange:
         self._root = root
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a name once; writing the same content again is success.
-
-        Raises:
-            ExchangeConflict: If the name exists with other content.
-        """
-        path = self._path(name)
+        """Write a name once, as Exchange says."""
+        path = self.path(name)
         make_private_folder(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".put-")
         try:
@@ -43,44 +34,58 @@ class FolderExchange:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            try:
-                os.link(temporary, path)
-            except FileExistsError as error:
-                if path.read_bytes() != data:
-                    raise ExchangeConflict(
-                        f"{name} is in the exchange with other content: something sent twice under one name; "
-                        "nothing was replaced"
-                    ) from error
+            self.take(name, Path(temporary))
         finally:
             Path(temporary).unlink(missing_ok=True)
-        fsync_folder(path.parent)
+
+    def take(self, name: str, file: Path) -> bool:
+        """Give a name to a finished file of the same file system, which keeps its own name beside it.
+
+        Args:
+            name: Of the message.
+            file: With the whole content, synced to the disk; nobody may write to it afterwards.
+
+        Returns:
+            Whether the name is new; False if it was there with the same content.
+
+        Raises:
+            ExchangeConflict: If the name exists with other content.
+        """
+        path = self.path(name)
+        make_private_folder(path.parent)
+        try:
+            os.link(file, path)
+        except FileExistsError as error:
+            if sha256_file(path) != sha256_file(file):
+                raise conflict(name) from error
+            return False
+        finally:
+            fsync_folder(path.parent)
+        return True
 
     def get(self, name: str, most: int = MOST_BYTES) -> bytes:
-        """Read a name; raises MissingInput, since it may still come.
-
-        Of a file that is longer than `most` bytes it gives one byte more than that: enough for whoever reads the
-        message to refuse it, and no memory is spent on what anyone may have left there.
-        """
+        """Read a name, as Exchange says."""
         try:
-            with self._path(name).open("rb") as file:
+            with self.path(name).open("rb") as file:
                 return file.read(min(os.fstat(file.fileno()).st_size, most + 1))
         except FileNotFoundError as error:
-            raise MissingInput(f"{name} is not in the exchange (yet): an earlier step did not leave it") from error
+            raise missing(name) from error
 
     def find(self, name: str, most: int = MOST_BYTES) -> bytes | None:
         """Read a name as get does, or give None if it is not there."""
-        return self.get(name, most) if self._path(name).exists() else None
+        try:
+            return self.get(name, most)
+        except MissingInput:
+            return None
 
     def names(self, folder: str = "") -> list[str]:
-        """List all names below a folder, sorted; a file whose name no party could have used is passed over."""
-        start = self._path(folder) if folder else self._root
+        """List all names below a folder, as Exchange says."""
+        start = self.path(folder) if folder else self._root
         if not start.is_dir():
             return []
-        found = (path.relative_to(self._root) for path in start.rglob("*") if path.is_file())
-        return sorted(path.as_posix() for path in found if all(_PART.fullmatch(part) for part in path.parts))
+        found = (path.relative_to(self._root).as_posix() for path in start.rglob("*") if path.is_file())
+        return sorted(name for name in found if is_name(name))
 
-    def _path(self, name: str) -> Path:
-        parts = name.split("/")
-        if not all(_PART.fullmatch(part) for part in parts):
-            raise ExchangeConflict(f"{name!r} is no name of the exchange: lower-case letters, digits, _ . - and /")
-        return self._root.joinpath(*parts)
+    def path(self, name: str) -> Path:
+        """Where a name's file lies, or would lie."""
+        return self._root.joinpath(*name_parts(name))

@@ -6,7 +6,7 @@ import logging
 
 from fl_tasks.contracts.jobs import ServerJob
 from fl_tasks.contracts.report import RoundRecord
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.contracts.tensors import load_tensors, save_tensors, tensors_sha256, unflatten
 from fl_tasks.secagg import names
 from fl_tasks.secagg.coordinator import open_sum
@@ -14,6 +14,7 @@ from fl_tasks.secagg.parameters import SLOTS
 from fl_tasks.stages.arrived import Arrived
 from fl_tasks.stages.context import Desk, by_id, exchange_refs, open_desk, refusal_text
 from fl_tasks.stages.learning_process import run_job
+from fl_tasks.stages.lineage import model_ref
 from fl_tasks.stages.model_state import (
     load_record,
     load_state,
@@ -47,7 +48,7 @@ def run(spec: StageSpec) -> StageResult:
         members=record.survivors,
         digests={"model": record.model_sha256},
         inputs=exchange_refs(names.manifest(round_), *(names.upload(round_, agency) for agency in record.survivors)),
-        outputs=(DatasetRef(namespace="coordinator", name=f"runs/{spec.run_id}/rounds/{round_}.npz"),),
+        outputs=(model_ref(f"runs/{spec.run_id}/rounds/{round_}.npz", record.model_sha256, namespace="coordinator"),),
     )
 
 

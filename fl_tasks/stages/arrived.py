@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fl_tasks.contracts.roster import Roster
-from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.exchange.store import Exchange
 
 
 class Arrived(Mapping[int, bytes]):
     """id -> message, of the roster's agencies that have one in a folder of the exchange; nothing is kept."""
 
-    def __init__(self, exchange: FolderExchange, roster: Roster, folder: str) -> None:
+    def __init__(self, exchange: Exchange, roster: Roster, folder: str) -> None:
         there = set(exchange.names(folder))
         named = ((i, f"{folder}/{agency}") for i, agency in enumerate(roster.names))
         self._exchange = exchange

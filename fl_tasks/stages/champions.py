@@ -23,7 +23,10 @@ from fl_tasks.contracts.preparation import Preparation
 from fl_tasks.contracts.roster import Signed
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.contracts.tensors import Tensors, tensors_from_bytes, tensors_sha256
-from fl_tasks.exchange.folder import ExchangeConflict, FolderExchange
+from fl_tasks.exchange.access import Space
+from fl_tasks.exchange.errors import ExchangeConflict
+from fl_tasks.exchange.open import open_exchange
+from fl_tasks.exchange.store import Exchange
 from fl_tasks.secagg.errors import ChampionChainBroken, ChampionRolledBack, ModelMismatch
 from fl_tasks.secagg.records import read_record, sign_record
 from fl_tasks.stages.context import folder_of, load_key, load_roster, protocol_key_path
@@ -47,9 +50,9 @@ class _Used(Contract):
     record_sha256: Sha256
 
 
-def champions_exchange(spec: StageSpec) -> FolderExchange:
+def champions_exchange(spec: StageSpec) -> Exchange:
     """The exchange of a scenario's promoted models."""
-    return FolderExchange(spec.places.registry(spec.scenario))
+    return open_exchange(spec.places, spec.agency, Space("registry", spec.scenario))
 
 
 def record_name(number: int) -> str:
@@ -62,7 +65,7 @@ def model_name(sha256: str) -> str:
     return f"models/{sha256}.npz"
 
 
-def champions(exchange: FolderExchange, public_key: bytes) -> list[ChampionBody]:
+def champions(exchange: Exchange, public_key: bytes) -> list[ChampionBody]:
     """Read and verify the whole chain, in order of number; empty if nothing was promoted yet.
 
     Args:
@@ -121,7 +124,7 @@ def _same_features(one: Preparation | None, other: Preparation | None) -> bool:
     return one is other is None or (one is not None and other is not None and one.same_features(other))
 
 
-def load_champion(exchange: FolderExchange, body: ChampionBody) -> Tensors:
+def load_champion(exchange: Exchange, body: ChampionBody) -> Tensors:
     """Read a champion's weights; raises ModelMismatch if they are not those of the record, MissingInput."""
     name = model_name(body.model_sha256)
     weights = tensors_from_bytes(exchange.get(name), source=name)

@@ -23,7 +23,7 @@ from fl_tasks.contracts.report import AgencyPrivacy, AgencyQuality
 from fl_tasks.contracts.roster import CheckBody, Roster
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.data.pseudonymize import looks_like
-from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.exchange.store import Exchange
 from fl_tasks.secagg.errors import ProtocolError
 from fl_tasks.secagg.records import read_record, sign_record
 from fl_tasks.stages.context import exchange_of, folder_of, load_key, protocol_key_path
@@ -124,7 +124,7 @@ class Verdicts(Contract):
     privacy: dict[str, AgencyPrivacy]
 
 
-def read_checks(exchange: FolderExchange, roster: Roster, run_id: str, wanted: tuple[str, ...]) -> Verdicts:
+def read_checks(exchange: Exchange, roster: Roster, run_id: str, wanted: tuple[str, ...]) -> Verdicts:
     """Read what the roster's agencies posted; an agency without a word is left out as absent."""
     passed: list[str] = []
     excluded: dict[str, str] = {}

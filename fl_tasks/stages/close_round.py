@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fl_tasks.contracts.errors import QuorumMissing
 from fl_tasks.contracts.stage import StageResult, StageSpec
+from fl_tasks.contracts.tensors import tensors_sha256
 from fl_tasks.secagg import names
 from fl_tasks.stages.aggregate import newest_round
 from fl_tasks.stages.context import exchange_refs, open_desk
 from fl_tasks.stages.early_stop import stopped_at
+from fl_tasks.stages.lineage import model_ref
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_records, load_state, publish
 
 
@@ -40,5 +42,5 @@ def run(spec: StageSpec) -> StageResult:
         status="done",
         finished=finished,
         reason=f"{aggregated} of {desk.cohort.rounds} rounds aggregated, {burnt} burnt{early}",
-        outputs=exchange_refs(*names_out),
+        outputs=(*exchange_refs(names_out[0]), model_ref(names_out[1], tensors_sha256(model).hex())),
     )

@@ -25,6 +25,7 @@ from fl_tasks.stages.context import (
 )
 from fl_tasks.stages.invitation import SESSION_DAYS, check_fit, draw_session, enough, invited, left_out_text
 from fl_tasks.stages.learning_process import run_job
+from fl_tasks.stages.lineage import model_ref
 from fl_tasks.stages.model_state import load_state, model_spec, publish, save_state, state_path
 from fl_tasks.stages.survey.published import accepted
 from fl_tasks.stages.survey.request import is_surveyed
@@ -52,7 +53,7 @@ def run(spec: StageSpec) -> StageResult:
         reason="; ".join(f"{agency}: {reason}" for agency, reason in cohort.excluded.items())[:500],
         members=cohort.agencies,
         digests={"model": cohort.model_sha256, "config": cohort.config_sha256, "roster": cohort.roster_sha256},
-        outputs=exchange_refs(names.COHORT, names.model(1), names.weights(1)),
+        outputs=(*exchange_refs(names.COHORT, names.model(1)), model_ref(names.weights(1), cohort.model_sha256)),
     )
 
 

@@ -18,7 +18,9 @@ from fl_tasks.contracts.errors import ConfigError, FLError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.roster import CohortBody, Roster
 from fl_tasks.contracts.stage import DatasetRef, StageSpec
-from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.exchange.access import Space
+from fl_tasks.exchange.open import open_exchange
+from fl_tasks.exchange.store import Exchange
 from fl_tasks.secagg import names
 from fl_tasks.secagg.agency import Party
 from fl_tasks.secagg.errors import RosterNotApproved, RoundBurnt, TooFewAgencies, WrongSession
@@ -102,9 +104,9 @@ def interval_text(interval: tuple[dt.datetime, dt.datetime]) -> tuple[str, str]:
     return start, end
 
 
-def exchange_of(spec: StageSpec) -> FolderExchange:
+def exchange_of(spec: StageSpec) -> Exchange:
     """The exchange of the spec's run."""
-    return FolderExchange(spec.places.exchange(spec.run_id))
+    return open_exchange(spec.places, spec.agency, Space("runs", spec.run_id))
 
 
 def exchange_refs(*found: str) -> tuple[DatasetRef, ...]:
@@ -112,7 +114,7 @@ def exchange_refs(*found: str) -> tuple[DatasetRef, ...]:
     return tuple(DatasetRef(namespace="exchange", name=name) for name in found)
 
 
-def by_id(exchange: FolderExchange, roster: Roster, folder: str) -> dict[int, bytes]:
+def by_id(exchange: Exchange, roster: Roster, folder: str) -> dict[int, bytes]:
     """Read one message a roster agency from a folder of the exchange, of those that are there.
 
     Not for uploads: nothing else is longer than MOST_MESSAGE_BYTES, and what is gets refused as cut short.
@@ -121,7 +123,7 @@ def by_id(exchange: FolderExchange, roster: Roster, folder: str) -> dict[int, by
     return {i: data for i, data in found if data is not None}
 
 
-def listed_keys(exchange: FolderExchange, setting: Setting, list_data: bytes) -> dict[int, bytes]:
+def listed_keys(exchange: Exchange, setting: Setting, list_data: bytes) -> dict[int, bytes]:
     """Read the S1 of everyone on the coordinator's list."""
     listed = setting.read_list(list_data).entries
     found = ((member, names.keys(setting.roster.names[member])) for member, _ in listed)
@@ -141,7 +143,7 @@ class Desk:
     config: ScenarioConfig
     roster: Roster
     cohort: CohortBody
-    exchange: FolderExchange
+    exchange: Exchange
 
     @property
     def home(self) -> Home:

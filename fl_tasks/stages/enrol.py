@@ -15,19 +15,23 @@ from pydantic import ValidationError
 
 from fl_tasks.contracts.base import Contract, canonical_json, describe, make_private_folder, write_atomic
 from fl_tasks.contracts.config import ScenarioConfig, load_agency, load_federation, load_scenario, load_yaml
+from fl_tasks.contracts.connection import exchange_key_path
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.policy import AdmittedSource, Policy, ScenarioPolicy
 from fl_tasks.contracts.roster import Card, Roster
 from fl_tasks.contracts.source import SourceConfig
 from fl_tasks.contracts.table_source import TableSource
-from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.exchange.access import Space
+from fl_tasks.exchange.open import open_exchange
+from fl_tasks.exchange.store import Exchange
 from fl_tasks.secagg.errors import RosterNotApproved
 from fl_tasks.secagg.journal import open_journal
 from fl_tasks.secagg.parameters import checked_threshold
 from fl_tasks.secagg.records import read_record, sign_record
 from fl_tasks.secagg.session import survivor_key
 from fl_tasks.stages.context import (
+    MOST_MESSAGE_BYTES,
     airflow_key_path,
     approved_roster_path,
     interval_text,
@@ -56,7 +60,8 @@ class Approval(Contract):
 def init_agency(home: Home, federation: Path, scenario: str, agency: str) -> Card:
     """Make an agency's folder, keys and policy.yaml, approve the code as installed, and post the agency's card.
 
-    Existing keys are kept, and so is all that policy.yaml says; a scenario that it does not name is added.
+    Existing keys are kept, and so is all that policy.yaml says; a scenario that it does not name is added. A card that
+    says other keys than the one before (after `fl agency rotate`) takes the next number beside it.
 
     Raises:
         ConfigError: If agency or scenario are unknown, or the agency has not joined the scenario.
@@ -70,14 +75,28 @@ def init_agency(home: Home, federation: Path, scenario: str, agency: str) -> Car
     folder = home.agency(agency)
     make_private_folder(folder)
     folder.chmod(0o700)
-    protocol, airflow = _make_key(protocol_key_path(folder)), _make_key(airflow_key_path(folder))
+    card = make_card(folder, agency)
     if not training_secret_path(folder).exists():
         write_atomic(training_secret_path(folder), secrets.token_bytes(32))
     _admit_scenario(policy_path(folder), agency, config, source)
     approve_code(home, federation, agency)
-    card = Card(name=agency, protocol_key=_public(protocol), airflow_key=_public(airflow))
-    _post_card(home, scenario, card)
+    _post_card(open_exchange(home, agency, Space("rosters", scenario)), card)
     return card
+
+
+def make_card(folder: Path, agency: str) -> Card:
+    """Return an agency's card; keys that are not there yet are made."""
+    for path in (protocol_key_path, airflow_key_path, exchange_key_path):
+        _make_key(path(folder))
+    return load_card(folder, agency)
+
+
+def load_card(folder: Path, agency: str) -> Card:
+    """Return an agency's card; raises ConfigError if it has not all its keys."""
+    protocol, airflow, exchange = (
+        _public(load_key(path(folder))) for path in (protocol_key_path, airflow_key_path, exchange_key_path)
+    )
+    return Card(name=agency, protocol_key=protocol, airflow_key=airflow, exchange_key=exchange)
 
 
 def init_coordinator(home: Home, federation: Path, scenario: str) -> Roster:
@@ -88,19 +107,20 @@ def init_coordinator(home: Home, federation: Path, scenario: str) -> Roster:
     """
     config = load_scenario(federation, scenario)
     key = _make_key(protocol_key_path(home.coordinator))
-    exchange = FolderExchange(home.roster(scenario))
+    exchange = open_exchange(home, None, Space("rosters", scenario))
     cards = []
     for member in load_federation(federation).members(scenario):
-        data = exchange.find(f"cards/{member.agency}.json")
-        if data is None:
+        posted = _posted_cards(exchange, member.agency)
+        if not posted:
             raise ConfigError(
                 f"agency {member.agency} joined {scenario} but has no keys yet; run "
                 f"`fl agency init --scenario {scenario} --agency {member.agency}` there"
             )
         try:
-            cards.append(Card.model_validate_json(data))
+            cards.append(Card.model_validate_json(posted[-1]))
         except ValidationError as error:
-            raise ConfigError(f"cards/{member.agency}.json: not an agency's card: {describe(error)}") from error
+            name = _card_name(member.agency, len(posted))
+            raise ConfigError(f"{name}: not an agency's card: {describe(error)}") from error
     secagg = config.secagg.model_copy(update={"t": checked_threshold(len(cards), config.secagg)})
     proposals = _proposals(exchange)
     roster = Roster(
@@ -125,7 +145,7 @@ def approve(home: Home, scenario: str, agency: str, sha256: str) -> Roster:
         RosterNotApproved: If no proposal has this hash, or it does not hold this agency's own keys.
         ConfigError: If its threshold is none of the protocol's.
     """
-    exchange = FolderExchange(home.roster(scenario))
+    exchange = open_exchange(home, agency, Space("rosters", scenario))
     folder = home.agency(agency)
     found = {roster.sha256.hex(): roster for roster in _proposals(exchange)}
     if sha256 not in found:
@@ -134,12 +154,7 @@ def approve(home: Home, scenario: str, agency: str, sha256: str) -> Roster:
         )
     roster = found[sha256]
     checked_threshold(len(roster.members), roster.secagg)
-    own = {
-        "protocol_key": _public(load_key(protocol_key_path(folder))),
-        "airflow_key": _public(load_key(airflow_key_path(folder))),
-    }
-    listed = {card.name: card for card in roster.members}.get(agency)
-    if listed is None or listed != Card(name=agency, **own):
+    if load_card(folder, agency) not in roster.members:
         raise RosterNotApproved(f"roster {sha256} does not hold this agency's own keys; it is not approved")
     write_atomic(approved_roster_path(folder, scenario), _roster_bytes(roster))
     signed = sign_record(load_key(protocol_key_path(folder)), "approval", Approval(agency=agency, roster_sha256=sha256))
@@ -147,9 +162,9 @@ def approve(home: Home, scenario: str, agency: str, sha256: str) -> Roster:
     return roster
 
 
-def approvals(home: Home, roster: Roster) -> set[str]:
-    """Return the agencies whose signed approval of a roster is there."""
-    exchange = FolderExchange(home.roster(roster.scenario))
+def approvals(home: Home, roster: Roster, party: str | None = None) -> set[str]:
+    """Return the agencies whose signed approval of a roster is there, as a party sees it; None: the coordinator."""
+    exchange = open_exchange(home, party, Space("rosters", roster.scenario))
     found = set()
     for card in roster.members:
         data = exchange.find(f"approvals/{roster.sha256.hex()}/{card.name}")
@@ -186,7 +201,7 @@ def lift(home: Home, scenario: str, agency: str, model: str, interval: tuple[str
         journal.append("lifted", "", key=survivor_key(bytes.fromhex(model), interval_text((start, end))))
 
 
-def _proposals(exchange: FolderExchange) -> list[Roster]:
+def _proposals(exchange: Exchange) -> list[Roster]:
     rosters = []
     for name in exchange.names("rosters"):
         try:
@@ -210,8 +225,24 @@ def _public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
-def _post_card(home: Home, scenario: str, card: Card) -> None:
-    FolderExchange(home.roster(scenario)).put(f"cards/{card.name}.json", canonical_json(card.model_dump(mode="json")))
+def _card_name(agency: str, number: int) -> str:
+    """Name of an agency's first, second, ... card in the exchange of a roster."""
+    return f"cards/{agency}.json" if number == 1 else f"cards/{agency}-{number}.json"
+
+
+def _posted_cards(exchange: Exchange, agency: str) -> list[bytes]:
+    """Read an agency's cards, the newest last."""
+    found: list[bytes] = []
+    while (data := exchange.find(_card_name(agency, len(found) + 1), MOST_MESSAGE_BYTES)) is not None:
+        found.append(data)
+    return found
+
+
+def _post_card(exchange: Exchange, card: Card) -> None:
+    data = canonical_json(card.model_dump(mode="json"))
+    posted = _posted_cards(exchange, card.name)
+    if posted[-1:] != [data]:
+        exchange.put(_card_name(card.name, len(posted) + 1), data)
 
 
 def _admit_scenario(path: Path, agency: str, config: ScenarioConfig, source: SourceConfig | TableSource) -> None:

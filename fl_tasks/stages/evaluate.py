@@ -23,9 +23,10 @@ from fl_tasks.data.tables.rescale import rescaled
 from fl_tasks.secagg import names
 from fl_tasks.secagg.errors import ModelMismatch
 from fl_tasks.secagg.records import sign_record
-from fl_tasks.stages.champions import champions_exchange, load_champion, own_chain, same_shapes
+from fl_tasks.stages.champions import champions_exchange, load_champion, model_name, own_chain, same_shapes
 from fl_tasks.stages.context import Desk, StageSkipped, exchange_refs, open_desk, training_seed
 from fl_tasks.stages.learning_process import run_job
+from fl_tasks.stages.lineage import examples_ref, model_ref
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, model_spec
 from fl_tasks.stages.policy import open_gate
 
@@ -50,9 +51,11 @@ def run(spec: StageSpec) -> StageResult:
     name = f"evaluation/{agency}"
     if desk.exchange.find(name) is None:
         desk.exchange.put(name, sign_record(desk.signing_key(), "evaluation", _judge(desk, agency)))
-    return StageResult(
-        stage="evaluate", status="done", inputs=exchange_refs(FINAL_WEIGHTS), outputs=exchange_refs(name)
-    )
+    inputs = [model_ref(FINAL_WEIGHTS, _signed_sha256(desk)), examples_ref(spec, held_back_examples(spec.folder))]
+    champion = desk.cohort.champion_sha256
+    if champion is not None:
+        inputs.append(model_ref(f"registry/{spec.scenario}/{model_name(champion)}", champion))
+    return StageResult(stage="evaluate", status="done", inputs=tuple(inputs), outputs=exchange_refs(name))
 
 
 def _judge(desk: Desk, agency: str) -> EvaluationBody:
@@ -80,9 +83,13 @@ def _final_model(desk: Desk) -> tuple[Tensors, str]:
     """Fetch the final model, and hold it against its signed hash."""
     weights = tensors_from_bytes(desk.exchange.get(FINAL_WEIGHTS), source=FINAL_WEIGHTS)
     sha256 = tensors_sha256(weights).hex()
-    if desk.model_sha256(FINAL_MODEL, _last_verdict(desk) + 1) != sha256:
+    if _signed_sha256(desk) != sha256:
         raise ModelMismatch(f"{FINAL_WEIGHTS} is not the model of the signed hash; it was altered")
     return weights, sha256
+
+
+def _signed_sha256(desk: Desk) -> str:
+    return desk.model_sha256(FINAL_MODEL, _last_verdict(desk) + 1)
 
 
 def _initial_model(desk: Desk) -> Tensors:

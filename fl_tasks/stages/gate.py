@@ -20,6 +20,7 @@ from fl_tasks.secagg.messages import RoundModel
 from fl_tasks.stages import champions
 from fl_tasks.stages.context import Desk, exchange_refs, open_desk
 from fl_tasks.stages.evaluations import read_evaluations
+from fl_tasks.stages.lineage import model_ref
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_records, model_spec
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,12 @@ def run(spec: StageSpec) -> StageResult:
         stage="gate",
         status="done",
         reason=f"{report.decision}: {report.reason}"[:500],
+        finished=report.decision == "held",
         digests={"model": model.sha256},
-        inputs=exchange_refs(FINAL_WEIGHTS, *(f"evaluation/{agency}" for agency in _evaluations(desk, model))),
+        inputs=(
+            model_ref(FINAL_WEIGHTS, model.sha256, version=report.version),
+            *exchange_refs(*(f"evaluation/{agency}" for agency in _evaluations(desk, model))),
+        ),
         outputs=(DatasetRef(namespace="coordinator", name=f"runs/{spec.run_id}/gate.json"),),
     )
 

@@ -13,7 +13,7 @@ from fl_tasks.contracts.report import RoundRecord
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors, tensors_sha256, tensors_to_bytes
-from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.exchange.store import Exchange
 from fl_tasks.scenarios import load
 from fl_tasks.secagg.messages import RoundModel
 from fl_tasks.stages.context import load_key, protocol_key_path
@@ -102,7 +102,7 @@ def load_records(spec: StageSpec, last: int) -> list[RoundRecord]:
 
 
 def publish(
-    spec: StageSpec, exchange: FolderExchange, session: bytes, round_: int, model: Tensors, names: tuple[str, str]
+    spec: StageSpec, exchange: Exchange, session: bytes, round_: int, model: Tensors, names: tuple[str, str]
 ) -> None:
     """Leave a model and, signed, its hash for the agencies.
 

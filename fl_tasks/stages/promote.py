@@ -1,4 +1,7 @@
-"""promote: make the run's model champion, if the gate said so. The signed record is what counts; MLflow follows."""
+"""promote: make the run's model champion, if the gate said so and nobody who was asked said no.
+
+The signed record is what counts; MLflow follows.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from fl_tasks.contracts.report import GateReport
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.registry.mlflow_store import RegistryConflict, open_store
 from fl_tasks.stages import champions
-from fl_tasks.stages.context import exchange_refs, open_desk
+from fl_tasks.stages.approval import agreement, refusal, require_answer
+from fl_tasks.stages.context import Desk, exchange_refs, open_desk
 from fl_tasks.stages.gate import champion_bytes, final_model, read_gate
+from fl_tasks.stages.lineage import champion_ref, model_ref
 from fl_tasks.stages.model_state import FINAL_WEIGHTS
 
 log = logging.getLogger(__name__)
@@ -22,6 +27,7 @@ def run(spec: StageSpec) -> StageResult:
     """Write the model and the next champion record, once for a run; then move MLflow's alias.
 
     Raises:
+        ApprovalMissing: If the scenario asks for a person's word, and there is none.
         ChampionMoved: If another promotion or rollback came after the gate's decision.
         RegistryUnavailable: If MLflow does not answer; the promotion stands and a retry moves the alias.
     """
@@ -30,7 +36,14 @@ def run(spec: StageSpec) -> StageResult:
         raise MissingInput("the gate has not decided this run: its stage has to end first")
     if gate.decision == "held":
         return StageResult(stage="promote", status="skipped", reason=gate.reason[:500])
-    record = champions.promotion_of(spec) or _commit(spec, gate)
+    record = champions.promotion_of(spec)
+    if record is None:
+        refused = refusal(spec)
+        if refused is not None:
+            return StageResult(stage="promote", status="skipped", reason=refused)
+        desk = open_desk(spec)
+        require_answer(spec, desk.config)
+        record = _commit(desk, gate)
     chain = champions.own_chain(spec)
     with open_store(spec.places.mlflow, spec.scenario) as store:
         store.repair(chain, lambda body: champion_bytes(spec, body))
@@ -38,22 +51,23 @@ def run(spec: StageSpec) -> StageResult:
     return StageResult(
         stage="promote",
         status="done",
-        reason=f"version {record.version} is champion; {gate.reason}"[:500],
+        reason=f"version {record.version} is champion{agreement(spec)}; {gate.reason}"[:500],
         version=record.version,
         digests={"model": record.model_sha256},
-        inputs=exchange_refs(FINAL_WEIGHTS),
+        inputs=(model_ref(FINAL_WEIGHTS, record.model_sha256),),
         outputs=registry_refs(record),
     )
 
 
 def registry_refs(record: ChampionBody) -> tuple[DatasetRef, ...]:
     """A champion's record and weights as data sets for lineage."""
-    found = (champions.record_name(record.number), champions.model_name(record.model_sha256))
-    return tuple(DatasetRef(namespace="exchange", name=f"registry/{record.scenario}/{name}") for name in found)
+    name = f"registry/{record.scenario}/{champions.record_name(record.number)}"
+    return (*exchange_refs(name), champion_ref(record))
 
 
-def _commit(spec: StageSpec, gate: GateReport) -> ChampionBody:
-    model = final_model(open_desk(spec))
+def _commit(desk: Desk, gate: GateReport) -> ChampionBody:
+    spec = desk.spec
+    model = final_model(desk)
     assert gate.version is not None  # the gate registers a version before it writes its decision
     if any(body.version == gate.version for body in champions.own_chain(spec)):
         raise RegistryConflict(

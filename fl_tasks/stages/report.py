@@ -15,6 +15,7 @@ from fl_tasks.contracts.report import (
     Evaluation,
     EvaluationReport,
     Figure,
+    GateReport,
     LocalComparison,
     Metric,
     ModelReport,
@@ -28,11 +29,12 @@ from fl_tasks.contracts.report import (
 from fl_tasks.contracts.roster import Roster
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
 from fl_tasks.contracts.tensors import tensors_from_bytes, tensors_sha256
-from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.exchange.store import Exchange
 from fl_tasks.report.comparison import figure, figure_names
 from fl_tasks.report.html import render
 from fl_tasks.scenarios import load
 from fl_tasks.secagg import names
+from fl_tasks.stages.approval import agreement, refusal
 from fl_tasks.stages.champions import promotion_of
 from fl_tasks.stages.checks import read_checks
 from fl_tasks.stages.context import Desk, exchange_of, exchange_refs, load_roster, open_desk
@@ -133,9 +135,7 @@ def gather(spec: StageSpec) -> Report:
     }
     done = sum(record.status == "aggregated" for record in rounds)
     if gate is not None:
-        committed = gate.decision == "held" or promotion is not None
-        update["status"] = gate.decision if committed else "failed"
-        update["reason"] = gate.reason if committed else "the gate let the model pass, but its promotion failed"
+        update["status"], update["reason"] = _decided(spec, gate, promotion)
     elif desk.exchange.find(FINAL_MODEL) is None:
         update["reason"] = f"{done} of {desk.cohort.rounds} rounds were aggregated"
     elif len(evaluation.agencies) < roster.t:
@@ -143,6 +143,18 @@ def gather(spec: StageSpec) -> Report:
     else:
         update["reason"] = "the gate came to no decision"
     return common.model_copy(update=update)
+
+
+def _decided(spec: StageSpec, gate: GateReport, promotion: ChampionBody | None) -> tuple[str, str]:
+    """Return status and reason of a run that the gate has judged."""
+    if gate.decision == "held":
+        return "held", gate.reason
+    if promotion is not None:
+        return "promoted", f"{gate.reason}{agreement(spec)}"
+    refused = refusal(spec)
+    if refused is not None:
+        return "held", refused
+    return "failed", "the gate let the model pass, but its promotion failed"
 
 
 def _model(desk: Desk, promotion: ChampionBody | None) -> ModelReport:
@@ -254,7 +266,7 @@ def _egress(spec: StageSpec, roster: Roster) -> dict[str, tuple[Sent, ...]]:
     return {agency: tuple(files) for agency, files in sent.items() if files}
 
 
-def _add_sent(sent: dict[str, list[Sent]], exchange: FolderExchange, prefix: str, other: dict[str, str]) -> None:
+def _add_sent(sent: dict[str, list[Sent]], exchange: Exchange, prefix: str, other: dict[str, str]) -> None:
     for name in exchange.names():
         purpose = next((text for part, text in _PURPOSES if part in name), None)
         if purpose is None:

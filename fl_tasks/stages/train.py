@@ -18,6 +18,7 @@ from fl_tasks.secagg.parameters import largest_weight
 from fl_tasks.secagg.quantize import encode_update
 from fl_tasks.stages.context import Desk, accept_close, exchange_refs, open_member, training_seed
 from fl_tasks.stages.learning_process import run_job
+from fl_tasks.stages.lineage import examples_ref, model_ref
 from fl_tasks.stages.model_state import model_spec
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def run(spec: StageSpec) -> StageResult:
         )
         desk.send(outbox)
         data = outbox[names.upload(round_, str(spec.agency))]
+        model_sha256 = desk.model_sha256(names.model(round_), round_)
     digest = sha256_hex(data)
     log.info(
         "stage=train round=%d agency=%s bytes=%d sha256=%s seconds=%.1f",
@@ -55,7 +57,7 @@ def run(spec: StageSpec) -> StageResult:
         stage="train",
         status="done",
         digests={"upload": digest},
-        inputs=exchange_refs(names.weights(round_)),
+        inputs=(model_ref(names.weights(round_), model_sha256), examples_ref(spec, fit_examples(spec.folder))),
         outputs=exchange_refs(*outbox),
     )
 

@@ -16,7 +16,9 @@ from fl_tasks.contracts.roster import CohortBody, Roster
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.contracts.survey import PreparationBody, SurveyRequest
 from fl_tasks.data.tables.features import feature_names
-from fl_tasks.exchange.folder import FolderExchange
+from fl_tasks.exchange.access import Space
+from fl_tasks.exchange.open import open_exchange
+from fl_tasks.exchange.store import Exchange
 from fl_tasks.secagg import names
 from fl_tasks.secagg.errors import PreparationRefused, SurveyMismatch
 from fl_tasks.secagg.records import read_record
@@ -28,13 +30,13 @@ REQUEST_LABEL = "survey-request"
 PREPARATION_LABEL = "preparation"
 
 
-def survey_exchange(spec: StageSpec) -> FolderExchange:
+def survey_exchange(spec: StageSpec) -> Exchange:
     """The exchange of a run's survey."""
-    return FolderExchange(spec.places.exchange(spec.survey_run_id))
+    return open_exchange(spec.places, spec.agency, Space("runs", spec.survey_run_id))
 
 
 def check_survey(
-    spec: StageSpec, config: ScenarioConfig, cohort: CohortBody, exchange: FolderExchange, public: bytes
+    spec: StageSpec, config: ScenarioConfig, cohort: CohortBody, exchange: Exchange, public: bytes
 ) -> SurveyRequest:
     """Hold a survey's cohort and signed request against what this installation asks for, and return that.
 
