@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import json
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,22 +33,28 @@ def send(channel: socket.socket, body: dict[str, Any], files: Sequence[int] = ()
 
 
 def receive(channel: socket.socket) -> Message | None:
-    """Wait for one message; None if the other end is gone, or sent what is no message of ours."""
+    """Wait for one message; None if the other end is gone, or sent what is no message of ours.
+
+    Whatever came with that is closed; whoever sends it cannot use up this process's descriptors.
+    """
+    room = socket.CMSG_SPACE(_MOST_FILES * array.array("i").itemsize)
     try:
-        data, ancillary, _, _ = channel.recvmsg(_MOST_BYTES, socket.CMSG_SPACE(_MOST_FILES * array.array("i").itemsize))
+        data, ancillary, _, _ = channel.recvmsg(_MOST_BYTES, room, socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         return None
     files = array.array("i")
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             files.frombytes(content[: len(content) - len(content) % files.itemsize])
-    if not data:
-        return None
     try:
         body = json.loads(data)
-    except ValueError:
-        return None
-    return Message(body, tuple(files)) if isinstance(body, dict) else None
+    except (ValueError, RecursionError):  # nothing at all, no JSON, or JSON that is nested without end
+        body = None
+    if isinstance(body, dict):
+        return Message(body, tuple(files))
+    for file in files:
+        os.close(file)
+    return None
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

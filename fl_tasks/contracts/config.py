@@ -91,11 +91,17 @@ class TasksConfig(Contract):
 
 
 class NotifyConfig(Contract):
-    """Who hears of a red run. It always stands in the scheduler's log."""
+    """Who hears of a red run, and of a retraining that takes too long. It always stands in Airflow's log."""
 
     webhook_connection: str | None = Field(default=None, description="Airflow HTTP connection id; gets a JSON POST.")
     email_connection: str | None = Field(default=None, description="Airflow SMTP connection id.")
     email_to: tuple[str, ...] = Field(default=(), description="Addresses; needs email_connection.")
+    deadline_hours: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=8760.0,
+        description="A retraining that is not over so long after it was queued is told of; it runs on.",
+    )
 
     @model_validator(mode="after")
     def _addressed(self) -> NotifyConfig:
@@ -112,6 +118,34 @@ class GateConfig(Contract):
 
     share_better: Fraction = Field(description="Share of the evaluating agencies where it must be better.")
     tolerance: float = Field(ge=0.0, le=1.0, description="Share by which it may be worse at any agency.")
+
+
+class PromotionConfig(Contract):
+    """Whether a person has to agree before a model that passed the gate becomes champion."""
+
+    approval: bool = Field(description="Whether anybody is asked; without it the gate alone decides.")
+    approvers: tuple[str, ...] = Field(description="Users of Airflow, by id, one of whom has to agree.")
+    deadline_hours: float = Field(
+        gt=0.0, le=8760.0, description="Hours after which a question that nobody answered counts as rejected."
+    )
+
+    @model_validator(mode="after")
+    def _somebody(self) -> PromotionConfig:
+        if self.approval and not self.approvers:
+            raise ValueError("approval needs at least one of approvers: otherwise every user of Airflow could agree")
+        return self
+
+
+class DriftConfig(Contract):
+    """When data that have moved since the champion was trained start a retraining before the next one is due."""
+
+    cron: str = Field(description="Airflow cron expression of the watch, e.g. @daily.")
+    limit: float = Field(
+        gt=0.0, le=10.0, description="Population stability index over which an agency's data have moved; 0.25 is usual."
+    )
+    agencies: int = Field(
+        ge=0, le=199, description="A retraining starts once the data of more than so many have moved."
+    )
 
 
 class SecAggConfig(Contract):
@@ -172,8 +206,15 @@ class ScenarioConfig(Contract):
     secagg: SecAggConfig
     learning: LearningConfig
     gate: GateConfig
+    promotion: PromotionConfig | None = Field(default=None, description="Without it the gate alone decides.")
+    drift: DriftConfig | None = Field(default=None, description="Without it nobody watches between retrainings.")
     notify: NotifyConfig = Field(default_factory=NotifyConfig)
     data: DataConfig
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person has to agree to a promotion."""
+        return self.promotion is not None and self.promotion.approval
 
     @property
     def series(self) -> SeriesConfig:

@@ -91,6 +91,9 @@ class ScenarioPolicy(Contract):
     most_suppressed: float | None = Field(
         default=None, ge=0.0, le=0.5, description="Largest share of a table's rows that a run may let be suppressed."
     )
+    share_drift: bool = Field(
+        default=True, description="Whether the daily watch tells how far the data have moved, beside its verdict."
+    )
     share_profile: bool = Field(
         default=True, description="Whether mean forecast and truth by hour of day, over small cells, may be reported."
     )

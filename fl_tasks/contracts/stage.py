@@ -10,12 +10,14 @@ import datetime as dt
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from fl_tasks.contracts.approval import Approval
 from fl_tasks.contracts.base import Contract, Name, RunId, Sha256, describe, write_atomic
 from fl_tasks.contracts.errors import ConfigError
+from fl_tasks.contracts.lineage import DatasetFacts
 from fl_tasks.contracts.paths import Home
 
 EXIT_FINAL = 10
@@ -24,12 +26,12 @@ EXIT_RETRY = 1
 AGENCY_STAGES = (
     *("ingest", "anonymize", "standardize", "validate"),
     *("keys", "shares", "ready", "train", "ack", "reveal", "evaluate"),
-    *("predict", "count"),
+    *("predict", "count", "watch"),
 )
 COORDINATOR_STAGES = (
     *("cohort", "list", "close", "manifest", "aggregate", "close_round"),
     *("gate", "promote", "report", "verdict"),
-    *("rollback", "survey", "recode"),
+    *("rollback", "survey", "recode", "drift"),
 )
 ROUND_STAGES = ("train", "count", "manifest", "ack", "reveal", "aggregate", "close_round")
 # A survey is a run of its own beside the retraining that it prepares: these belong to it alone, and these to both.
@@ -63,19 +65,22 @@ Stage = Literal[
     "survey",
     "count",
     "recode",
+    "watch",
+    "drift",
 ]
 
 
-class StageSpec(Contract):
-    """One unit of work. Stage, run and interval come from the scheduler; what to do is the scenario's YAML."""
+class StageRequest(Contract):
+    """One unit of work. Stage, run and interval come from the scheduler; what to do is the scenario's YAML.
+
+    No word on where anything lies: whoever does it takes its own folders.
+    """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     stage: Stage
     scenario: Name
     run_id: RunId = Field(description="<scenario>__<Airflow run id>, or <kind>.<scenario>__<Airflow run id>.")
     data_interval: tuple[dt.datetime, dt.datetime] = Field(description="[start, end), with their UTC offset.")
-    home: Path = Field(description="The installation's home folder, absolute.")
-    federation: Path = Field(description="The folder with scenarios/ and agencies/, absolute.")
     agency: Name | None = Field(default=None, description="Whose stage it is; none at the coordinator.")
     round: Annotated[int, Field(ge=1, le=250)] | None = Field(default=None, description="From 1, in a round.")
     rounds: Annotated[int, Field(ge=1, le=200)] | None = Field(
@@ -95,9 +100,12 @@ class StageSpec(Contract):
     seconds_by_stage: dict[Stage, float] = Field(
         default_factory=dict, description="Summed run time of earlier stages, seconds; only for the report."
     )
+    approval: Approval | None = Field(
+        default=None, description="promote, report: what a person said of the promotion, where the scenario asks."
+    )
 
     @model_validator(mode="after")
-    def _complete(self) -> StageSpec:
+    def _complete(self) -> Self:
         if (self.agency is not None) != (self.stage in AGENCY_STAGES):
             raise ValueError(f"stage {self.stage}: agency must be {'set' if self.agency is None else 'left out'}")
         if (self.round is not None) != (self.stage in ROUND_STAGES):
@@ -112,21 +120,7 @@ class StageSpec(Contract):
         start, end = self.data_interval
         if start.tzinfo is None or end.tzinfo is None or not start < end:
             raise ValueError("data_interval must be two times with a UTC offset, the first before the second")
-        if not all(path.is_absolute() and ".." not in path.parts for path in (self.home, self.federation)):
-            raise ValueError("home and federation must be absolute paths without ..")
         return self
-
-    @property
-    def places(self) -> Home:
-        """The installation's folders."""
-        return Home(self.home)
-
-    @property
-    def folder(self) -> Path:
-        """The run's working folder of whoever does this stage."""
-        if self.agency is None:
-            return self.places.coordinator_run(self.run_id)
-        return self.places.agency_run(self.agency, self.run_id)
 
     @property
     def surveys(self) -> bool:
@@ -153,6 +147,41 @@ class StageSpec(Contract):
         """The stage's file name: its name and, in a round, the round's number."""
         return self.stage if self.round is None else f"{self.stage}-{self.round}"
 
+
+class StageSpec(StageRequest):
+    """A unit of work, and where the installation that does it has its files."""
+
+    home: Path = Field(description="The installation's home folder, absolute.")
+    federation: Path = Field(description="The folder with scenarios/ and agencies/, absolute.")
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Self:
+        if not all(path.is_absolute() and ".." not in path.parts for path in (self.home, self.federation)):
+            raise ValueError("home and federation must be absolute paths without ..")
+        return self
+
+    @classmethod
+    def of(cls, request: StageRequest, home: Path, federation: Path) -> StageSpec:
+        """Return what a request becomes in an installation."""
+        return cls(**_asked(request), home=home, federation=federation)
+
+    @property
+    def request(self) -> StageRequest:
+        """What is asked for, without the places."""
+        return StageRequest(**_asked(self))
+
+    @property
+    def places(self) -> Home:
+        """The installation's folders."""
+        return Home(self.home)
+
+    @property
+    def folder(self) -> Path:
+        """The run's working folder of whoever does this stage."""
+        if self.agency is None:
+            return self.places.coordinator_run(self.run_id)
+        return self.places.agency_run(self.agency, self.run_id)
+
     @property
     def spec_path(self) -> Path:
         """Where the scheduler writes this spec."""
@@ -164,11 +193,17 @@ class StageSpec(Contract):
         return self.folder / "results" / f"{self.label}.json"
 
 
+def _asked(request: StageRequest) -> dict[str, Any]:
+    """Fields of a request by name, but for the version, which every contract fills in itself."""
+    return {name: getattr(request, name) for name in StageRequest.model_fields if name != "schema_version"}
+
+
 class DatasetRef(Contract):
-    """A data set for lineage: where it lies and what it is called, never what is in it."""
+    """A data set for lineage: where it lies, what it is called and how it is made, never what is in it."""
 
     namespace: str = Field(description="agency:<id>, exchange or coordinator.")
     name: str
+    facts: DatasetFacts | None = Field(default=None, description="Of data and models; messages have none.")
 
 
 class StageResult(Contract):
@@ -180,7 +215,8 @@ class StageResult(Contract):
     members: tuple[Name, ...] = Field(default=(), description="Agency ids that the stage decided on.")
     burnt: bool = Field(default=False, description="manifest: the round has too few updates.")
     finished: bool = Field(
-        default=False, description="close_round: no further round is needed. cohort: it was a dry run."
+        default=False,
+        description="close_round: no further round is needed. cohort: it was a dry run. gate: the model is held.",
     )
     version: int | None = Field(
         default=None, description="promote, rollback: version that is champion now. predict: version used."

@@ -1,4 +1,4 @@
-"""Asking a daemon for a stage; it is started where none runs."""
+"""Asking a daemon for a stage; on one machine with its user it is started where none runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, ClassVar
 
-from fl_tasks.contracts.channel import receive, send
+from fl_tasks.contracts.call import MOST_RESULT_BYTES, read_sealed, sealed
+from fl_tasks.contracts.channel import Message, receive, send
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.daemon import place
 
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
+# Of a daemon that somebody else starts: one that was killed is there again within seconds.
+AWAITED_SECONDS = 30.0
 # One may find the folder still held by another that is about to end.
 _MOST_STARTS = 5
 # Once the stage is over only a process that left its group can still hold the pipe; its lines are not waited for.
@@ -26,7 +29,7 @@ _LAST_LINES_SECONDS = 2.0
 
 
 class DaemonUnavailable(FLError):
-    """The daemon did not start, or went away before it began the stage."""
+    """There is no daemon, it did not start, or it went away before it began the stage."""
 
     retryable: ClassVar[bool] = True
 
@@ -51,28 +54,30 @@ class StageByDaemon:
 
     Args:
         folder: The daemon's.
-        command: Starts a daemon for that folder where none runs.
-        stage: Its name.
-        spec: Path of its spec.
-        env: Environment of a daemon that has to be started.
+        call: Content of the call (contracts/call.py).
         on_line: Gets each line of the stage's output, in a thread.
+        command: Starts a daemon for that folder where none runs; empty: it is another user's to start.
+        env: Environment of a daemon that has to be started.
+
+    Attributes:
+        result: Content of the stage's result, once it has ended well.
     """
 
     def __init__(
         self,
         folder: Path,
-        command: Sequence[str],
-        stage: str,
-        spec: Path,
-        env: Mapping[str, str],
+        call: bytes,
         on_line: Callable[[str], None],
+        *,
+        command: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> None:
+        self.result: bytes | None = None
         self._folder = folder
-        self._command = list(command)
-        self._stage = stage
-        self._spec = spec
-        self._env = dict(env)
+        self._call = call
         self._on_line = on_line
+        self._command = list(command)
+        self._env = dict(env or {})
         self._channel: socket.socket | None = None
         self._killed = False
 
@@ -82,7 +87,7 @@ class StageByDaemon:
         Raises:
             DaemonUnavailable: If no daemon could be had.
         """
-        for _ in range(_MOST_STARTS):
+        for _ in range(_MOST_STARTS if self._command else 1):
             channel = self._connected()
             if channel is None:
                 return -signal.SIGKILL
@@ -94,12 +99,15 @@ class StageByDaemon:
                     continue  # it has just ended, or its code is outdated: the next one does it
                 answer = receive(channel)
             pump.join(_LAST_LINES_SECONDS)
-            return -signal.SIGKILL if answer is None else int(answer.body["code"])
+            return -signal.SIGKILL if answer is None else self._take(answer)
         if self._killed:
             return -signal.SIGKILL
+        answered, said = "its own", f"; {self._folder / place.LOG} says more"
+        if not self._command:
+            answered, said = "its --worker-user", "; after an update it starts anew; its log says more"
         raise DaemonUnavailable(
-            f"{self._folder}: the daemon hangs up without beginning stage {self._stage}: another user's is not "
-            f"answered; {self._folder / place.LOG} says more"
+            f"{self._folder}: the daemon hangs up without beginning the stage: no other user than {answered} is "
+            f"answered{said}"
         )
 
     def _ask(self, channel: socket.socket) -> threading.Thread:
@@ -107,12 +115,25 @@ class StageByDaemon:
         reading, writing = os.pipe()
         pump = threading.Thread(target=self._pump, args=(os.fdopen(reading, errors="replace"),), daemon=True)
         pump.start()
+        call = sealed(self._call)
         try:
             with suppress(OSError):  # it ended between our connecting and our asking, which its answer tells
-                send(channel, {"stage": self._stage, "spec": str(self._spec)}, [writing])
+                send(channel, {}, [writing, call])
         finally:
             os.close(writing)
+            os.close(call)
         return pump
+
+    def _take(self, answer: Message) -> int:
+        """Read the result that came with an answer, and return the exit code."""
+        try:
+            code = int(answer.body["code"])
+            if code == 0 and answer.files:
+                self.result = read_sealed(answer.files[0], MOST_RESULT_BYTES)
+        finally:
+            for file in answer.files:
+                os.close(file)
+        return code
 
     def kill(self) -> None:
         """End the stage and everything that it started: the daemon does so when its client is gone."""
@@ -124,12 +145,18 @@ class StageByDaemon:
     def _connected(self) -> socket.socket | None:
         """Return a channel to the folder's daemon, which is started if none answers; None once we are killed."""
         started: list[subprocess.Popen[bytes]] = []
-        end = time.monotonic() + _START_SECONDS
-        while not self._killed and time.monotonic() < end:
+        began = time.monotonic()
+        while not self._killed and time.monotonic() < began + _START_SECONDS:
             channel = place.connect(self._folder)
             if channel is not None:
                 return channel
-            if not started or started[-1].poll() is not None:
+            if not self._command:
+                if time.monotonic() > began + AWAITED_SECONDS:
+                    raise DaemonUnavailable(
+                        f"{self._folder}: no daemon answers; `fl agency serve` has to run there, as its systemd unit "
+                        "does (`fl agency units`); `fl agency status` says more"
+                    )
+            elif not started or started[-1].poll() is not None:
                 if len(started) == _MOST_STARTS:
                     break
                 started.append(start(self._folder, self._command, self._env))

@@ -1,4 +1,8 @@
-"""Where a daemon is found: a Unix socket of mode 0600 in a folder of its owner, held by one daemon at a time."""
+"""Where a daemon is found: a Unix socket in a folder of its owner, held by one daemon at a time.
+
+The folder is private (0700, the socket 0600), or it lets one group through (0710, the socket 0660): that of the worker,
+where the worker is another user than the daemon.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fl_tasks.contracts.base import make_private_folder
-from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.errors import ConfigError, FLError
 
 _SOCKET, _LOCK = "daemon.sock", "daemon.lock"
 LOG = "daemon.log"
@@ -29,13 +33,17 @@ class Place:
 
     Args:
         folder: Which; it is made if it is not there.
+        group: Id of the group that may reach the socket; None: nobody but this process's user.
 
     Raises:
         DaemonRuns: If another process does.
+        ConfigError: If the folder is another user's, or cannot be given to the group.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, group: int | None = None) -> None:
         make_private_folder(folder)
+        if group is not None:
+            _open_to(folder, group)
         self._path = folder / _SOCKET
         self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -51,6 +59,9 @@ class Place:
                 self.listener.bind(path)
         finally:
             os.umask(before)
+        if group is not None:
+            os.chown(self._path, -1, group)
+            self._path.chmod(0o660)
         self.listener.listen(_BACKLOG)
         self.left = False
 
@@ -63,13 +74,27 @@ class Place:
             os.close(self._lock)
 
 
+def _open_to(folder: Path, group: int) -> None:
+    """Let a group through a folder of this process's user; nobody but the user can list it or write there."""
+    if folder.stat().st_uid != os.getuid():
+        raise ConfigError(f"{folder}: belongs to user {folder.stat().st_uid}; it has to be the daemon's own: remove it")
+    try:
+        os.chown(folder, -1, group)
+    except PermissionError as error:
+        raise ConfigError(
+            f"{folder}: cannot be given to group {group}, the worker's, since user {os.getuid()} is not in it; add the "
+            "user to it (usermod --append --groups), or start the daemon by the unit that `fl agency units` writes"
+        ) from error
+    folder.chmod(0o710)
+
+
 def connect(folder: Path) -> socket.socket | None:
-    """Return a channel to the folder's daemon; None if there is none."""
+    """Return a channel to the folder's daemon; None if there is none that this process's user may reach."""
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with _short(folder) as path:
             channel.connect(path)
-    except (FileNotFoundError, ConnectionError):  # a socket that nobody listens on, or none
+    except (FileNotFoundError, PermissionError, ConnectionError):  # a socket that nobody listens on, or none
         channel.close()
         return None
     return channel

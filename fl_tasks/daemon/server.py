@@ -1,16 +1,22 @@
 """The daemon: one process that waits on a socket, forks a child for each stage, and lends it a learning worker.
 
-    client --(stage, spec, its output)--> daemon --fork--> stage --(job)--> daemon --> learning worker
-    client <------- exit code ----------- daemon <--end--- stage <--(code)- daemon <-- learning worker
+    client --(call, its output)---> daemon --fork--> stage --(job)--> daemon --> learning worker
+    client <--(exit code, result)-- daemon <--end--- stage <--(code)- daemon <-- learning worker
 
 One loop, in the one thread of Python: a fork finds no lock of ours held. Nothing of a stage stays in the daemon, which
 touches no data: a stage is a child with a copy of what was imported, and its end, like its client's, takes everything
 with it that it started.
+
+A client may be another user, who takes his orders from outside. The kernel says who he is before a byte of his is read.
+The daemon itself never reads or writes a file of his: the call, a sealed memory file, is read by the child; so is the
+pipe for its output written by the child alone. A client that says nothing is cut off.
 """
 
 from __future__ import annotations
 
+import fcntl
 import importlib
+import logging
 import os
 import resource
 import selectors
@@ -20,14 +26,13 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from setproctitle import setproctitle
-
+from fl_tasks.contracts.call import MOST_CALL_BYTES, is_sealed, read_sealed, seal
 from fl_tasks.contracts.channel import Message, pair, receive, send
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.daemon.code import Code
@@ -43,6 +48,29 @@ _AHEAD = (
     *("pandas", "great_expectations.expectations.core", "mlflow"),
 )
 _CREDENTIALS = struct.Struct("3i")
+# A client asks at once; one that is stopped in between asks again.
+_SILENT_SECONDS = 10.0
+# Of one other user; Airflow's worker has one for each of its tasks.
+_MOST_CLIENTS = 32
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a stage ended: its exit code, and the content of its result if it left one."""
+
+    code: int
+    result: bytes = b""
+
+
+@dataclass(eq=False)
+class _Client:
+    """Who is connected: a user, and until when he has to have asked for something."""
+
+    channel: socket.socket
+    user: int
+    silent_until: float
 
 
 @dataclass(eq=False)
@@ -50,28 +78,32 @@ class _Stage:
     """One stage at work.
 
     Attributes:
-        client: Who asked for it; gets the exit code.
+        client: Who asked for it; gets the exit code and the result.
         pid: Of the child, which leads a process group.
         handle: Its pidfd: readable once it has ended.
         jobs: Channel on which it asks for learning jobs.
+        result: Memory file that gets its result.
     """
 
-    client: socket.socket
+    client: _Client
     pid: int
     handle: int
     jobs: socket.socket
+    result: int
 
 
 class Daemon:
     """A daemon on its socket.
 
     Args:
-        folder: Where the socket lies: the party's own folder, or the home folder for all parties of this machine.
+        folder: Where the socket lies.
         workers: Lends learning workers.
         memory_bytes: Most memory that a stage or a worker may take for itself.
-        idle_seconds: Without a stage for so long, it ends.
+        idle_seconds: Without a stage for so long, it ends; None: it does not.
         owner: Process with which it ends; None without one.
-        run: Does a stage in the child: (stage, path of its spec) -> exit code.
+        run: Does a stage in the child: the call's content, None if that was too long -> how it ended.
+        users: Ids of the users that are answered beside this process's own.
+        group: Id of the group that may reach the socket; None: nobody but this process's user.
     """
 
     def __init__(
@@ -80,9 +112,11 @@ class Daemon:
         workers: Workers,
         *,
         memory_bytes: int,
-        idle_seconds: float,
+        idle_seconds: float | None,
         owner: int | None,
-        run: Callable[[str, str], int],
+        run: Callable[[bytes | None], Done],
+        users: Collection[int] = (),
+        group: int | None = None,
     ) -> None:
         self._folder = folder
         self._workers = workers
@@ -90,10 +124,12 @@ class Daemon:
         self._idle_seconds = idle_seconds
         self._owner = None if owner is None else handle_of(owner)
         self._run = run
+        self._users = {os.getuid(), *users}
+        self._group = group
         self._code = Code.loaded()
         self._selector = selectors.DefaultSelector()
-        self._clients: set[socket.socket] = set()
-        self._stages: dict[socket.socket, _Stage] = {}
+        self._clients: set[_Client] = set()
+        self._stages: dict[_Client, _Stage] = {}
         self._place: Place | None = None
         self._last = time.monotonic()
         self._ahead = [*_AHEAD]
@@ -103,8 +139,9 @@ class Daemon:
 
         Raises:
             DaemonRuns: If another daemon serves this folder.
+            ConfigError: If the folder cannot be opened to the group.
         """
-        place = Place(self._folder)
+        place = Place(self._folder, self._group)
         try:
             self._place = place
             self._watch(place.listener, self._accept)
@@ -113,21 +150,38 @@ class Daemon:
             self._workers.attach(self._watch, self._selector.unregister)
             with suppress(ConfigError):  # the first learning job says what is missing
                 self._workers.start()
-            while self._stages or not place.left:
-                left = self._idle_seconds - (time.monotonic() - self._last)
-                if not self._stages and left <= 0:
-                    break
-                ready = self._selector.select(0 if self._ahead else None if self._stages else left)
+            while self._stages or not (place.left or self._idle()):
+                ready = self._selector.select(self._patience())
                 for key, _ in ready:
                     # Unless what came before it, in the same moment, has ended whom it is about.
                     if key in self._selector.get_map().values():
                         key.data()
+                self._cut_off()
                 if not ready and self._ahead:
                     with suppress(ImportError):  # a stage that needs it says so
                         importlib.import_module(self._ahead.pop(0))
         finally:
             place.leave()
             self._workers.close()
+
+    def _idle(self) -> bool:
+        return self._idle_seconds is not None and time.monotonic() - self._last >= self._idle_seconds
+
+    def _patience(self) -> float | None:
+        """Return for how many seconds there is nothing to do unless somebody asks; None: for ever."""
+        if self._ahead:
+            return 0.0
+        ends = [client.silent_until for client in self._clients if client not in self._stages]
+        if self._idle_seconds is not None and not self._stages:
+            ends.append(self._last + self._idle_seconds)
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
+
+    def _cut_off(self) -> None:
+        """Hang up on those who have said nothing for too long; called once all who spoke were heard."""
+        now = time.monotonic()
+        for client in [client for client in self._clients if client not in self._stages and client.silent_until <= now]:
+            log.warning("daemon: a process of user %d said nothing, hung up", client.user)
+            self._forget(client)
 
     def _watch(self, file: socket.socket | int, call: Callable[[], None]) -> None:
         self._selector.register(file, selectors.EVENT_READ, call)
@@ -140,53 +194,64 @@ class Daemon:
 
     def _accept(self) -> None:
         assert self._place is not None
-        client, _ = self._place.listener.accept()
+        channel, _ = self._place.listener.accept()
+        channel.setblocking(False)  # whoever does not take our answer cannot hold us up
+        _, user, _ = _CREDENTIALS.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        if user not in self._users:
+            log.warning("daemon: a process of user %d was refused, answered are %s", user, sorted(self._users))
+            channel.close()
+            return
+        if user != os.getuid() and sum(client.user == user for client in self._clients) >= _MOST_CLIENTS:
+            log.warning("daemon: user %d has %d clients here, another was refused", user, _MOST_CLIENTS)
+            channel.close()
+            return
+        client = _Client(channel, user, time.monotonic() + _SILENT_SECONDS)
         self._clients.add(client)
-        self._watch(client, lambda: self._hear(client))
+        self._watch(channel, lambda: self._hear(client))
 
-    def _hear(self, client: socket.socket) -> None:
+    def _hear(self, client: _Client) -> None:
         """A client asks for a stage, or is gone."""
-        message = receive(client)
+        message = receive(client.channel)
+        files = () if message is None else message.files
         stage = self._stages.get(client)
-        if message is None or stage is not None:
-            for file in () if message is None else message.files:
-                os.close(file)
-            if stage is not None:
-                self._kill(stage)
-            self._forget(client)
-            return
         try:
-            self._begin(client, message)
+            if message is None or stage is not None:
+                if stage is not None:
+                    self._kill(stage)
+                self._forget(client)
+            elif len(files) == 2 and _is_pipe(files[0]) and is_sealed(files[1]):
+                self._begin(client, message)
+            else:
+                log.warning("daemon: a process of user %d sent what is no call, hung up", client.user)
+                self._forget(client)
         finally:
-            for file in message.files:
+            for file in files:
                 os.close(file)
 
-    def _begin(self, client: socket.socket, message: Message) -> None:
-        _, user, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        if user != os.getuid() or len(message.files) != 1:
-            self._forget(client)
-            return
+    def _begin(self, client: _Client, message: Message) -> None:
         if self._code.changed():
             # What was imported is not what is installed now: the next daemon has it.
-            send(client, {"stale": True})
+            with suppress(OSError):
+                send(client.channel, {"stale": True})
             self._forget(client)
             self._leave()
             return
         self._last = time.monotonic()
         mine, theirs = pair()
+        result = os.memfd_create("huiliu", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         pid = os.fork()
         if pid == 0:
-            self._child(message, theirs)
+            self._child(message, theirs, result)
         theirs.close()
-        stage = _Stage(client, pid, handle_of(pid), mine)
+        stage = _Stage(client, pid, handle_of(pid), mine, result)
         self._stages[client] = stage
         self._watch(stage.handle, lambda: self._end(stage))
         self._watch(mine, lambda: self._learn(stage))
         with suppress(OSError):  # a client that is gone: its channel tells
-            send(client, {"begun": True})
+            send(client.channel, {"begun": True})
 
-    def _child(self, message: Message, jobs: socket.socket) -> NoReturn:
-        """Be the stage: its output is the client's, and of the daemon's files it keeps the jobs' channel only."""
+    def _child(self, message: Message, jobs: socket.socket, result: int) -> NoReturn:
+        """Be the stage: its output is the client's; of the daemon it keeps the jobs' channel and the result's file."""
         code = 1
         try:
             os.setsid()
@@ -194,15 +259,17 @@ class Daemon:
             resource.setrlimit(resource.RLIMIT_DATA, (self._memory_bytes, self._memory_bytes))
             os.dup2(message.files[0], 1)
             os.dup2(message.files[0], 2)
-            kept = os.dup2(jobs.detach(), 3)
+            call = read_sealed(message.files[1], MOST_CALL_BYTES)
+            kept = [fcntl.fcntl(file, fcntl.F_DUPFD, 5) for file in (jobs.detach(), result)]
+            for number, file in enumerate(kept, 3):
+                os.dup2(file, number)
             # Objects of the daemon are never run again here; their files only have to be gone.
-            os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-            os.environ[CHANNEL] = str(kept)
-            # `ps` and `pgrep` find it like a process of its own. So long a title takes the place of the environment,
-            # of which a copy is made, unless this variable forbids it.
-            os.environ.pop("SPT_NOENV", None)
-            setproctitle(f"fl run {message.body['stage']} --spec {message.body['spec']}")
-            code = self._run(message.body["stage"], message.body["spec"])
+            os.closerange(5, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            os.environ[CHANNEL] = "3"
+            done = self._run(call)
+            with os.fdopen(4, "wb") as left:
+                left.write(done.result)
+            code = done.code
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except BaseException:
@@ -237,9 +304,10 @@ class Daemon:
         with suppress(ProcessLookupError):
             os.killpg(stage.pid, signal.SIGKILL)
         _, status = os.waitpid(stage.pid, 0)
-        self._drop(stage)
         with suppress(OSError):
-            send(stage.client, {"code": os.waitstatus_to_exitcode(status)})
+            seal(stage.result)
+            send(stage.client.channel, {"code": os.waitstatus_to_exitcode(status)}, [stage.result])
+        self._drop(stage)
         self._forget(stage.client)
         self._last = time.monotonic()
 
@@ -258,15 +326,24 @@ class Daemon:
         with suppress(KeyError):
             self._selector.unregister(stage.jobs)
         stage.jobs.close()
+        os.close(stage.result)
         del self._stages[stage.client]
 
-    def _forget(self, client: socket.socket) -> None:
-        self._selector.unregister(client)
+    def _forget(self, client: _Client) -> None:
+        self._selector.unregister(client.channel)
         self._clients.discard(client)
-        client.close()
+        client.channel.close()
 
     def _leave(self) -> None:
         """Take no more clients; what runs is done."""
         if self._place is not None and not self._place.left:
             self._selector.unregister(self._place.listener)
             self._place.leave()
+
+
+def _is_pipe(file: int) -> bool:
+    try:
+        fcntl.fcntl(file, fcntl.F_GETPIPE_SZ)
+    except OSError:
+        return False
+    return True

@@ -1,8 +1,8 @@
 """Run small DAGs of one scenario in this process once a case, with the stand-in as stages; one JSON line a case.
 
 Usage: CASES_SCENARIO=... run_cases.py DAGS_FOLDER CASES_JSON, with cases {"name": {"dag": "retraining", "conf": {...},
-"stand_in": {...}, "after": "name"}}; `after` is the case whose asset events start this run, as the scheduler would have
-it.
+"stand_in": {...}, "after": "name", "over": true}}; `after` is the case whose asset events start this run, as the
+scheduler would have it; `over` ends the retrainings that wait for a scheduler first.
 """
 
 import datetime as dt
@@ -26,6 +26,7 @@ DAG_IDS = {
     "retraining": installation.retraining_dag_id(SCENARIO),
     "forecast": installation.forecast_dag_id(SCENARIO),
     "rollback": installation.rollback_dag_id(SCENARIO),
+    "watch": installation.watch_dag_id(SCENARIO),
 }
 create_run = dagrun.get_or_create_dagrun
 started_by: list[AssetEvent] = []
@@ -51,6 +52,8 @@ def main() -> int:
         dag = DagBag(sys.argv[1]).dags[DAG_IDS[kind]]
         os.environ["STAND_IN"] = json.dumps(case.get("stand_in", {}))
         started_by[:] = events(run_ids[case["after"]]) if "after" in case else []
+        if case.get("over"):
+            end_waiting()
         run = dag.test(
             logical_date=dt.datetime(2012, 4, 1, 8, index, tzinfo=dt.UTC),
             run_after=dt.datetime.now(dt.UTC),
@@ -70,6 +73,7 @@ def main() -> int:
             "delays": {ti.task_id: ti.retry_delay_override for ti in settings.Session().scalars(history)},
             "specs": [json.loads(path.read_text()) for path in specs],
             "xcom": [list(row) for row in settings.Session().execute(query)],
+            "waiting": [[waits.run_id, waits.conf] for waits in waiting(settings.Session())],
             "events": [[e.asset.name, e.asset.uri, e.source_task_id, e.extra] for e in events(run.run_id)],
         }
         print(f"CASE {json.dumps({'name': name} | found, default=str)}", flush=True)
@@ -80,6 +84,20 @@ def events(airflow_run_id: str) -> list[AssetEvent]:
     """Return the asset events of a run."""
     query = select(AssetEvent).where(AssetEvent.source_run_id == airflow_run_id)
     return list(settings.Session().scalars(query))
+
+
+def waiting(session) -> list[dagrun.DagRun]:
+    """Return the scenario's retrainings that no scheduler has taken up."""
+    query = select(dagrun.DagRun).where(dagrun.DagRun.dag_id == DAG_IDS["retraining"], dagrun.DagRun.state == "queued")
+    return list(session.scalars(query))
+
+
+def end_waiting() -> None:
+    """Let them be over."""
+    session = settings.Session()
+    for run in waiting(session):
+        run.state = "success"
+    session.commit()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import time
 from pathlib import Path
 
 from fl_tasks.contracts.jobs import Job, JobFile, JobResult
-from fl_tasks.daemon.server import Daemon
+from fl_tasks.daemon import server
+from fl_tasks.daemon.server import Daemon, Done
 from fl_tasks.daemon.workers import Workers
 from fl_tasks.stages.learning_process import learning_python, run_job
 
@@ -24,6 +26,8 @@ def behave(stage: str, spec: str) -> int:
     if stage == "say":
         print("to standard output", flush=True)
         print("to standard error", file=sys.stderr, flush=True)
+    elif stage == "talk":
+        print("x" * 1_000_000, flush=True)
     elif stage == "exit":
         return int(spec)
     elif stage == "break":
@@ -49,6 +53,15 @@ def behave(stage: str, spec: str) -> int:
     return 0
 
 
+def run(call: bytes | None) -> Done:
+    """Behave as a call says; "say" leaves a result as well."""
+    if call is None:
+        print("too long")
+        return Done(10)
+    asked = json.loads(call)
+    return Done(behave(asked["stage"], asked["spec"]), b"a result" if asked["stage"] == "say" else b"")
+
+
 def _open(number: int) -> bool:
     try:
         os.fstat(number)
@@ -64,7 +77,11 @@ def main() -> None:
     parser.add_argument("--owner", type=int)
     parser.add_argument("--memory", type=int, default=2**33)
     parser.add_argument("--learning", action="store_true")
+    parser.add_argument("--silent", type=float, default=10.0)
+    parser.add_argument("--worker", type=int, nargs=2, help="another user's and group's id")
     options = parser.parse_args()
+    server._SILENT_SECONDS = options.silent
+    user, group = options.worker or (None, None)
     # `true` ends at once: most of these stages take no learning jobs.
     python = learning_python if options.learning else lambda: Path("/bin/true")
     workers = Workers(python, most=1, memory_bytes=options.memory)
@@ -74,7 +91,9 @@ def main() -> None:
         memory_bytes=options.memory,
         idle_seconds=options.idle,
         owner=options.owner,
-        run=behave,
+        run=run,
+        users=() if user is None else (user,),
+        group=group,
     ).serve()
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,3 +23,14 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     yield serve
     for one in made:
         one.end()
+
+
+@pytest.fixture(scope="module")
+def others() -> Iterator[Path]:
+    """A folder that every user can get to; for tests that act as several users, which only root can."""
+    if os.getuid() != 0:
+        pytest.skip("only root can act as several users")
+    folder = Path(tempfile.mkdtemp(prefix="huiliu-users-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from fl_tasks.daemon import place
 from fl_tasks.daemon.client import StageByDaemon
 
 REPOSITORY = Path(__file__).parents[2]
+ENV = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}"}
 
 
 class Served:
@@ -23,12 +26,16 @@ class Served:
     def __init__(self, folder: Path, *words: str) -> None:
         self.folder = folder
         self.command = [sys.executable, "-P", "-m", "tests.daemon.behaving", str(folder), *words]
-        self.env = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}"}
+        self.env = ENV
         self.lines: list[str] = []
 
     def stage(self, name: str, spec: object = "") -> StageByDaemon:
         self.lines = []
-        return StageByDaemon(self.folder, self.command, name, Path(str(spec)), self.env, self.lines.append)
+        return StageByDaemon(self.folder, called(name, spec), self.lines.append, command=self.command, env=self.env)
+
+    def start(self) -> None:
+        """Have it there before another user asks, who starts none."""
+        assert self.stage("exit", 0).run() == 0
 
     def pid(self) -> int:
         """The daemon's process id, as the kernel tells the other end of its socket."""
@@ -41,6 +48,25 @@ class Served:
     def end(self) -> None:
         if place.connect(self.folder) is not None:
             os.kill(self.pid(), signal.SIGKILL)
+
+
+def called(name: str, spec: object = "") -> bytes:
+    """Content of a call to tests.daemon.behaving."""
+    return json.dumps({"stage": name, "spec": str(spec)}).encode()
+
+
+def by_user(user: int, groups: str, *command: str) -> list[str]:
+    """Return a command that runs as another user; its first group is the user's own."""
+    wrapper = (sys.executable, "-P", "-m", "tests.daemon.as_user", str(user), groups)
+    return ["unshare", "--mount", "--propagation", "private", *wrapper, *command]
+
+
+def ask(user: int, groups: str, folder: Path, content: bytes = b"", how: str = "properly") -> dict[str, object]:
+    """Ask a folder's daemon as another user, and return what became of it; see tests.daemon.ask."""
+    command = by_user(user, groups, sys.executable, "-P", "-m", "tests.daemon.ask", how, str(folder))
+    done = subprocess.run(command, env=ENV, input=content, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 
 from fl_tasks.daemon import place
 from fl_tasks.daemon.client import DaemonUnavailable, StageByDaemon
-from tests.daemon.serving import gone, wait_for
+from tests.daemon.serving import called, gone, wait_for
 
 
 def test_a_stage_writes_into_its_callers_output_and_gives_its_exit_code(served):
@@ -44,7 +42,7 @@ def test_nothing_of_a_stage_stays_for_the_next(served):
 def test_a_stage_holds_no_file_of_the_daemon(served):
     home = served()
     assert home.stage("files").run() == 0
-    assert home.lines == ["[0, 1, 2, 3]"]  # 3: where it asks for learning jobs
+    assert home.lines == ["[0, 1, 2, 3, 4]"]  # 3: where it asks for learning jobs; 4: where its result goes
 
 
 def test_a_stage_whose_client_is_killed_ends_with_all_that_it_started(served, tmp_path):
@@ -118,28 +116,6 @@ def test_an_idle_daemon_ends_by_itself(served):
     assert not (home.folder / "daemon.sock").exists()
 
 
-def test_only_the_owners_user_may_reach_it(served):
-    home = served()
-    assert home.stage("say").run() == 0
-    assert stat.S_IMODE((home.folder / "daemon.sock").stat().st_mode) == 0o600
-    if os.getuid() != 0:
-        pytest.skip("only root can try to reach it as another user")
-    # Even where the folder and the socket are opened to all, the daemon asks the kernel who calls.
-    home.folder.chmod(0o755)
-    (home.folder / "daemon.sock").chmod(0o666)
-    for folder in home.folder.parents:
-        if folder.stat().st_uid == 0 and len(folder.parts) > 2:
-            folder.chmod(0o755)
-    code = (
-        "import os, sys; from pathlib import Path; from fl_tasks.daemon import place; "
-        "from fl_tasks.contracts.channel import receive, send; os.setgid(65534); os.setuid(65534); "
-        f"channel = place.connect(Path({str(home.folder)!r})); send(channel, {{'stage': 'say', 'spec': ''}}, [1]); "
-        "print('answer', receive(channel))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env=home.env, capture_output=True, text=True, check=False)
-    assert done.stdout == "answer None\n", done.stderr
-
-
 def test_a_second_daemon_of_a_folder_is_refused(served):
     home = served()
     assert home.stage("say").run() == 0
@@ -167,7 +143,7 @@ def test_siblings_run_at_the_same_time(served, tmp_path):
     folders = [tmp_path / name for name in ("a", "b", "c")]
     for folder in folders:
         folder.mkdir()
-    stages = [StageByDaemon(home.folder, home.command, "wait", folder, home.env, print) for folder in folders]
+    stages = [home.stage("wait", folder) for folder in folders]
     threads = [threading.Thread(target=stage.run) for stage in stages]
     for thread in threads:
         thread.start()
@@ -194,6 +170,6 @@ def test_a_daemon_whose_code_is_outdated_makes_room_for_the_next(served):
 
 
 def test_a_daemon_that_does_not_start_is_told_with_where_its_reason_stands(served, tmp_path):
-    stage = StageByDaemon(tmp_path, ["/bin/false"], "say", tmp_path, dict(os.environ), print)
+    stage = StageByDaemon(tmp_path, called("say"), print, command=["/bin/false"], env=os.environ)
     with pytest.raises(DaemonUnavailable, match=r"daemon\.log"):
         stage.run()

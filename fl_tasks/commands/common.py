@@ -1,0 +1,48 @@
+"""What the commands share: the installation's places, how a command is declared, and how an error ends it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import fl_tasks
+from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.paths import Home
+from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY
+
+REPOSITORY = Path(fl_tasks.__file__).parents[1]
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def home() -> Home:
+    """The installation's home: HUILIU_HOME, or var/ beside the package."""
+    return Home(Path(os.environ.get("HUILIU_HOME") or REPOSITORY / "var").resolve())
+
+
+def federation() -> Path:
+    """The folder with scenarios/ and agencies/: HUILIU_FEDERATION, or dags/federation beside the package."""
+    return Path(os.environ.get("HUILIU_FEDERATION") or REPOSITORY / "dags" / "federation").resolve()
+
+
+def command(
+    group: Commands, name: str, text: str, function: Callable[[argparse.Namespace], None]
+) -> argparse.ArgumentParser:
+    """Add a command to a group of them; `function` does it, and raises an FLError where it cannot."""
+    made = group.add_parser(name, help=text, description=text)
+    made.set_defaults(function=function)
+    return made
+
+
+def exit_code_of(work: Callable[[], object]) -> int:
+    """Do the work; say an error that was raised on purpose, and return the process's exit code."""
+    try:
+        work()
+    except FLError as error:
+        print(f"error: {error.code}: {error}", file=sys.stderr)
+        return EXIT_RETRY if error.retryable else EXIT_FINAL
+    return 0
