@@ -22,7 +22,7 @@ help:
 	@echo "make test   run the tests                [ARGS='tests/parity -k gru']"
 	@echo "make up     Airflow with its UI, on this machine [PORT=8080];   make down"
 	@echo "make faults kill, take away and attack parties in the middle of real runs"
-	@echo "make bench  measure, beside others and the machine's limit: NAME=secagg|anonymize|learning|training|round|growth"
+	@echo "make bench  measure, beside others and the machine's limit: NAME=secagg|anonymize|learning|training|round|growth|hosts"
 	@echo "make check  lint, format, types, import contracts"
 	@echo "make trial  a scenario's data, keys and roster for make up [SCENARIO=traffic_districts] [DATA=folder]"
 	@echo "make federation  server, edge workers and daemons, each party on a host of its own [SCENARIO=] [AGENCIES=3] [DATA=]"
@@ -83,7 +83,7 @@ test: setup
 
 # Half an hour of whole runs under a scheduler, in which parties are killed, taken away and attacked.
 faults: hosts setup
-	@.venv/bin/python tests/run.py tests/faults tests/attacks/test_through_airflow.py $(ARGS)
+	@.venv/bin/python tests/run.py tests/faults tests/attacks/test_through_airflow.py tests/federation/test_faults.py $(ARGS)
 
 # Compares with other systems, which it installs for itself below var/bench; docs/performance.md explains the columns.
 bench: setup

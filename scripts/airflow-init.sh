@@ -5,7 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${HUILIU_PYTHON:-.venv/bin/python}"
 if [[ -n "${HUILIU_API_URL:-}" ]]; then
-  "$python" -P -m fl_airflow.server configure \
+  names=()
+  for name in ${HUILIU_CERTIFICATE_NAMES:-}; do
+    names+=(--certificate-name "$name")
+  done
+  "$python" -P -m fl_airflow.server configure "${names[@]}" \
     --host "$HUILIU_API_HOST" --port "$HUILIU_API_PORT" --url "$HUILIU_API_URL" --public-url "$HUILIU_PUBLIC_URL" \
     --database-host "$HUILIU_DATABASE_HOST" --database-port "$HUILIU_DATABASE_PORT" \
     --database-password-file "$HUILIU_DATABASE_PASSWORD_FILE"

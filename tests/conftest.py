@@ -24,9 +24,20 @@ class _OtherEnvironment(pytest.Module):
         return []
 
 
+def _is_others(folder: str) -> bool:
+    return (folder in LEARNING_FOLDERS) != IN_LEARNING_ENVIRONMENT
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Pass over the folders of the other environment: not even what their tests share can be imported here."""
+    if collection_path.parent == TESTS and collection_path.is_dir():
+        return _is_others(collection_path.name) or None
+    return None
+
+
 def pytest_pycollect_makemodule(module_path, parent):
-    folder = module_path.relative_to(TESTS).parts[0]
-    if (folder in LEARNING_FOLDERS) != IN_LEARNING_ENVIRONMENT:
+    """The same for a folder or a file that was named to pytest."""
+    if _is_others(module_path.relative_to(TESTS).parts[0]):
         return _OtherEnvironment.from_parent(parent, path=module_path)
     return None
 

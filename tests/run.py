@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = (".venv", ".venv-fl")
 NOTHING_COLLECTED = {4, 5}  # pytest: a named test is not there; no tests
 # Whole runs under a scheduler: `make faults`, which takes half an hour.
-SLOW = ("tests/faults", "tests/attacks/test_through_airflow.py")
+SLOW = ("tests/faults", "tests/attacks/test_through_airflow.py", "tests/federation/test_faults.py")
 MARK = "HUILIU_TEST_RUN"
 _LAST_LINES_SECONDS = 1.0  # until the last lines of an ended pytest have been read
 

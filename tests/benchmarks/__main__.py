@@ -19,6 +19,7 @@ FOLDER = REPOSITORY / "var" / "bench"
 NAMES = {
     "anonymize": ("anonymize",),
     "growth": ("growth",),
+    "hosts": ("hosts",),
     "learning": ("learning", "learning_tables"),
     "round": ("round",),
     "secagg": ("secagg",),

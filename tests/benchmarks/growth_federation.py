@@ -68,17 +68,7 @@ class Founded:
 def found(size: Size, folder: Path) -> Founded:
     """Write the YAMLs, hand the data out, make keys and a roster, and let every agency approve it."""
     dags, home = folder / "dags", Home(folder / "home")
-    federation = dags / "federation"
-    for part in ("scenarios", "agencies"):
-        (federation / part).mkdir(parents=True)
-    shutil.copy(DAGS_FOLDER / "federated_retraining.py", dags)
-    real = DAGS_FOLDER / "federation"
-    scenario = changed(yaml.safe_load((real / "scenarios" / f"{SCENARIO}.yaml").read_text()), size)
-    (federation / "scenarios" / f"{SCENARIO}.yaml").write_text(yaml.safe_dump(scenario))
-    agency = yaml.safe_load((real / "agencies" / "district_northeast.yaml").read_text())
-    for name in size.names:
-        text = yaml.safe_dump({**agency, "agency": name, "title": name, "queue": name})
-        (federation / "agencies" / f"{name}.yaml").write_text(text)
+    federation = write_federation(size, dags)
     hand_out(SCENARIO, readings(size), home, federation)
     for name in size.names:
         enrol.init_agency(home, federation, SCENARIO, name)
@@ -86,6 +76,21 @@ def found(size: Size, folder: Path) -> Founded:
     for name in size.names:
         enrol.approve(home, SCENARIO, name, roster.sha256.hex())
     return Founded(home, dags, load_scenario(federation, SCENARIO))
+
+
+def write_federation(size: Size, dags: Path) -> Path:
+    """Write a DAG folder for the retraining of such a federation, and return the federation folder in it."""
+    federation, real = dags / "federation", DAGS_FOLDER / "federation"
+    for part in ("scenarios", "agencies"):
+        (federation / part).mkdir(parents=True)
+    shutil.copy(DAGS_FOLDER / "federated_retraining.py", dags)
+    scenario = changed(yaml.safe_load((real / "scenarios" / f"{SCENARIO}.yaml").read_text()), size)
+    (federation / "scenarios" / f"{SCENARIO}.yaml").write_text(yaml.safe_dump(scenario))
+    agency = yaml.safe_load((real / "agencies" / "district_northeast.yaml").read_text())
+    for name in size.names:
+        text = yaml.safe_dump({**agency, "agency": name, "title": name, "queue": name})
+        (federation / "agencies" / f"{name}.yaml").write_text(text)
+    return federation
 
 
 def changed(scenario: dict, size: Size) -> dict:

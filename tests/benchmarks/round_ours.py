@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def main(path: Path) -> int:
     adopt_orphans()
     if spec["dags"] is not None:
         run.DAGS_FOLDER = settings.DAGS_FOLDER = Path(spec["dags"])
+        os.environ["HUILIU_FEDERATION"] = str(run.DAGS_FOLDER / "federation")  # the daemon's, which starts first
     outcome = run.run_retraining(
         spec["scenario"],
         Path(spec["home"]),

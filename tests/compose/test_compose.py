@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fl_airflow.edge import EDGE_EXECUTOR
 from fl_airflow.server.config import read_config, server_environment
 from fl_airflow.server.supervisor import AIRFLOW_PARTS
 
@@ -72,15 +73,35 @@ def test_docker_compose_itself_reads_the_file(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_every_command_is_a_script_that_make_up_runs_too(services):
-    of_ours = {name: service for name, service in services.items() if name != "postgres"}
-    assert set(of_ours) == {"airflow-init", *AIRFLOW_PARTS}
-    assert of_ours.pop("airflow-init")["command"] == ["scripts/airflow-init.sh"]
-    for name, service in of_ours.items():
-        assert service["command"] == ["scripts/airflow-part.sh", name]
-        assert service["healthcheck"]["test"] == ["CMD", "scripts/health.sh", name]
-    for script in ("airflow-init.sh", "airflow-part.sh", "health.sh"):
-        assert os.access(REPOSITORY / "scripts" / script, os.X_OK)
+def test_every_command_is_a_script_that_runs_without_containers_too(services):
+    parts = {f"agency-{number}-{what}" for number in (1, 2, 3) for what in ("folders", "daemon", "worker")}
+    assert set(services) == {"postgres", "airflow-init", *AIRFLOW_PARTS, *parts}
+    assert services["airflow-init"]["command"] == ["scripts/airflow-init.sh"]
+    for name in AIRFLOW_PARTS:
+        assert services[name]["command"] == ["scripts/airflow-part.sh", name]
+        assert services[name]["healthcheck"]["test"] == ["CMD", "scripts/health.sh", name]
+    for name in parts:
+        what = name.rsplit("-", 1)[1]
+        assert services[name]["command"][0] == f"scripts/agency-{what}.sh"
+    for script in (command[0] for service in services.values() if (command := service.get("command"))):
+        assert os.access(REPOSITORY / script, os.X_OK), script
+
+
+def test_an_agency_shares_a_network_with_the_api_server_alone_and_its_two_users_share_the_socket_alone(
+    compose, services
+):
+    for number in (1, 2, 3):
+        network = f"to-agency-{number}"
+        assert compose["networks"][network] == {"internal": True}
+        there = {name for name, service in services.items() if network in service.get("networks", [])}
+        assert there == {"api-server", f"agency-{number}-daemon", f"agency-{number}-worker"}
+        daemon, worker = (services[f"agency-{number}-{what}"] for what in ("daemon", "worker"))
+        shared = {volume.split(":")[0] for volume in daemon["volumes"]} & {
+            volume.split(":")[0] for volume in worker["volumes"]
+        }
+        assert shared == {f"agency-{number}-run"}
+        assert daemon["user"] != worker["user"]
+        assert daemon["command"][3] == worker["user"].split(":")[0] == daemon["group_add"][0]
 
 
 def test_whatever_is_referred_to_is_declared(compose, services):
@@ -92,7 +113,7 @@ def test_whatever_is_referred_to_is_declared(compose, services):
 
 def test_no_secret_stands_in_the_file(compose, services):
     for service in services.values():
-        for name, value in service["environment"].items():
+        for name, value in service.get("environment", {}).items():
             secret = re.search("PASSWORD|SECRET|KEY|TOKEN", name)
             assert not secret or (name.endswith("_FILE") and value.startswith("/run/secrets/")), name
     assert all(set(secret) == {"file"} for secret in compose["secrets"].values())
@@ -107,6 +128,9 @@ def test_images_are_pinned_and_our_processes_have_no_privileges(services):
     for name, service in services.items():
         if name != "postgres":
             assert service["cap_drop"] == ["ALL"]
+            if not name.endswith("-folders"):  # it gives folders to their users, and has no network
+                assert "cap_add" not in service
+                assert service.get("user") != "0:0"
             assert service["security_opt"] == ["no-new-privileges:true"]
 
 
@@ -146,7 +170,7 @@ def test_the_init_script_writes_the_configuration_of_the_compose_file(services, 
     )
     python.chmod(0o700)
     env = {
-        name: value.replace("${HUILIU_PORT:-8080}", "8080")
+        name: value.replace("${HUILIU_PORT:-8443}", "8443")
         for name, value in services["airflow-init"]["environment"].items()
     }
     home = tmp_path / "home"
@@ -162,11 +186,14 @@ def test_the_init_script_writes_the_configuration_of_the_compose_file(services, 
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "init").exists()
     config = read_config(home)
-    assert (config.host, config.port, config.database_host, config.database_port) == ("0.0.0.0", 8080, "postgres", 5432)
-    assert config.url == "http://api-server:8080"
+    assert (config.host, config.port, config.database_host, config.database_port) == ("0.0.0.0", 8443, "postgres", 5432)
+    assert config.url == "https://api-server:8443"
     url = (home / "server" / "secrets" / "database_url").read_text()
     assert url == "postgresql+psycopg2://airflow:a%20word%2Fwith%3A%20signs@postgres:5432/airflow"
     airflow = server_environment(home, config)
-    assert airflow["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://api-server:8080/execution/"
-    assert airflow["AIRFLOW__API__BASE_URL"] == "http://127.0.0.1:8080"
+    assert airflow["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "https://api-server:8443/execution/"
+    assert airflow["AIRFLOW__API__BASE_URL"] == "https://127.0.0.1:8443"
+    assert airflow["AIRFLOW__CORE__EXECUTOR"] == f"LocalExecutor,{EDGE_EXECUTOR}"
+    for name in ("AIRFLOW__API__SSL_CERT", "AIRFLOW__API__SSL_KEY", "AIRFLOW__API__SSL_CA_FILE"):
+        assert Path(airflow[name]).exists()
     assert set(json.loads((home / "server" / "passwords.json").read_text())) == {"admin"}

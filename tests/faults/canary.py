@@ -49,14 +49,19 @@ Named = tuple[str, bytes]
 
 def plant(home: Path) -> None:
     """Put the value into one row of one agency's raw data, and the plate into the last row of two others'."""
-    lines, path = _lines(home, AGENCY, "incoming/speed_5min.csv.gz")
-    cells = lines[700].split(",")
-    lines[700] = ",".join([*cells[:3], ROW_VALUE, *cells[4:]])
-    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    plant_row(home)
     for agency, name in PLATE_FILES.items():
         lines, path = _lines(home, agency, name)
         lines[-1] = ",".join([*lines[-1].split(",")[:-1], PLATE])  # the plate is the last column of both
         path.write_bytes(gzip.compress("\n".join(lines).encode()))
+
+
+def plant_row(home: Path) -> None:
+    """Put the value into one row of one agency's raw data."""
+    lines, path = _lines(home, AGENCY, "incoming/speed_5min.csv.gz")
+    cells = lines[700].split(",")
+    lines[700] = ",".join([*cells[:3], ROW_VALUE, *cells[4:]])
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
 
 
 def _lines(home: Path, agency: str, name: str) -> tuple[list[str], Path]:

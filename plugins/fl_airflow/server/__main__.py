@@ -16,7 +16,15 @@ from types import FrameType
 from fl_airflow.installation import DAGS_FOLDER, installation_home
 from fl_airflow.server import control, federation
 from fl_airflow.server.api import PARTS_OF_HEALTH, health
-from fl_airflow.server.config import ServerConfig, configure, read_config, server_environment
+from fl_airflow.server.certificates import make_certificates
+from fl_airflow.server.config import (
+    ServerConfig,
+    authority_file,
+    configure,
+    read_config,
+    server_environment,
+    tls_folder,
+)
 from fl_airflow.server.errors import ServerError
 from fl_airflow.server.processes import SERVER_ID
 from fl_airflow.server.supervisor import Supervisor
@@ -53,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(call=_up)
     commands.add_parser("down", help="stop the server").set_defaults(call=_down)
     commands.add_parser("status", help="how the server does").set_defaults(call=_status)
-    scenario = commands.add_parser("federation", help="data, keys and roster of a scenario, as the demo makes them")
+    scenario = commands.add_parser("trial", help="data, keys and roster of a scenario, as the demo makes them")
     scenario.add_argument("scenario")
     scenario.add_argument("--data", type=Path, help="folder of the real data set; without it data is generated")
     scenario.set_defaults(call=_federation)
@@ -71,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     container.add_argument("--database-host", required=True)
     container.add_argument("--database-port", type=int, default=5432)
     container.add_argument("--database-password-file", type=Path, required=True)
+    container.add_argument(
+        "--certificate-name",
+        action="append",
+        metavar="NAME",
+        help="host name or IP address of the API's certificate, more than once for several: HTTPS, open to agencies",
+    )
     container.set_defaults(call=_configure)
     return parser
 
@@ -80,7 +94,7 @@ def _up(options: argparse.Namespace) -> int:
     home = installation_home()
     control.up(home, options.port, _say, dags_folder=options.dags_folder)
     for name in federation.scenarios_without_roster(home):
-        _say(f"{name}: no roster yet; `make federation SCENARIO={name} [DATA=folder]` makes one for a trial")
+        _say(f"{name}: no roster yet; `make trial SCENARIO={name} [DATA=folder]` makes one for a trial")
     return 0
 
 
@@ -122,7 +136,9 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _part_health(options: argparse.Namespace) -> int:
-    word = health(read_config(installation_home()).url)[options.part]
+    home = installation_home()
+    config = read_config(home)
+    word = health(config.url, authority_file(home, config))[options.part]
     _say(f"{options.part}: {word}")
     return 0 if word == "healthy" else EXIT_UNHEALTHY
 
@@ -141,8 +157,13 @@ def _configure(options: argparse.Namespace) -> int:
         database_host=options.database_host,
         database_port=options.database_port,
         dags_folder=str(DAGS_FOLDER),
+        tls=bool(options.certificate_name),
+        agencies=bool(options.certificate_name),
     )
-    configure(installation_home(), config, password)
+    home = installation_home()
+    configure(home, config, password)
+    if options.certificate_name:
+        make_certificates(tls_folder(home), options.certificate_name)
     return 0
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fl_airflow.server.errors import ApiError
 
@@ -24,10 +26,12 @@ class AirflowApi:
         url: Like http://127.0.0.1:8080.
         user: Whose token is asked for.
         password: The user's.
+        authority: PEM file of the authority that an https server's certificate comes from.
     """
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    def __init__(self, url: str, user: str, password: str, authority: Path | None = None) -> None:
         self._url = url
+        self._authority = authority
         self._credentials = {"username": user, "password": password}
         self._token: str | None = None
 
@@ -46,30 +50,40 @@ class AirflowApi:
             ApiError: If there is no answer, or its status is not a success.
         """
         if self._token is None:
-            self._token = str(request(self._url, "POST", "/auth/token", self._credentials)["access_token"])
-        return request(self._url, method, f"/api/v2{path}", body, token=self._token)
+            answer = request(self._url, "POST", "/auth/token", self._credentials, authority=self._authority)
+            self._token = str(answer["access_token"])
+        return request(self._url, method, f"/api/v2{path}", body, token=self._token, authority=self._authority)
 
 
-def health(url: str) -> dict[str, str]:
+def health(url: str, authority: Path | None = None) -> dict[str, str]:
     """Return the status of each part of a server, "healthy" or another word.
 
     Raises:
         ApiError: If the API does not answer.
     """
-    answer = request(url, "GET", "/api/v2/monitor/health")
+    answer = request(url, "GET", "/api/v2/monitor/health", authority=authority)
     return {part: str((answer.get(key) or {}).get("status")) for part, key in PARTS_OF_HEALTH.items()}
 
 
 def request(
-    url: str, method: str, path: str, body: object = None, *, token: str | None = None, seconds: float = 30.0
+    url: str,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    token: str | None = None,
+    authority: Path | None = None,
+    seconds: float = 30.0,
 ) -> Any:  # noqa: ANN401 - any JSON
     """Send one HTTP request with JSON and return the answer's JSON; None if it is empty.
+
+    An https server's certificate has to come from `authority`, a PEM file, and from no other.
 
     Raises:
         ApiError: If there is no answer within so many seconds, or its status is not a success.
     """
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
+    connection = _connection(parts, authority, seconds)
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = None
     if body is not None:
@@ -88,3 +102,14 @@ def request(
             f"{method} {url}{path}: status {response.status}: {answer[:500].decode(errors='replace')}", response.status
         )
     return json.loads(answer) if answer else None
+
+
+def _connection(parts: SplitResult, authority: Path | None, seconds: float) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(host, parts.port, timeout=seconds)
+    try:
+        context = ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise ApiError(f"{authority} cannot be read ({error}); it is made with the server's certificate") from error
+    return http.client.HTTPSConnection(host, parts.port, timeout=seconds, context=context)

@@ -14,13 +14,17 @@ from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
+from fl_airflow.edge import AGENCIES_COME, EDGE_EXECUTOR, TOKEN_AUDIENCE
 from fl_airflow.server.errors import ServerError
 from fl_airflow.server.postgres import ADDRESS, reachable
 from fl_airflow.settings import environment
 from fl_tasks.contracts.base import Contract, describe, write_atomic
+from fl_tasks.contracts.paths import Home
+from fl_tasks.exchange.admitted import jwks_path
 
 USER = "admin"
 DATABASE = "airflow"
+AUTHORITY, CERTIFICATE, PRIVATE_KEY = "authority.pem", "server.pem", "server.key"
 _SECRETS = ("jwt_secret", "api_secret_key", "fernet_key", "database_password", "database_url")
 
 
@@ -35,6 +39,13 @@ class ServerConfig(Contract):
     database_host: str = Field(description="where PostgreSQL listens")
     database_port: int = Field(ge=1, le=65535, description="port of PostgreSQL")
     dags_folder: str = Field(description="absolute path of the DAG files")
+    tls: bool = Field(default=False, description="HTTPS, with the certificate in server/tls; url begins with https")
+    agencies: bool = Field(
+        default=False, description="agencies are on machines of their own: their edge workers and daemons come here"
+    )
+    absent_seconds: int = Field(
+        default=300, ge=5, description="with agencies: a task that no worker fetches for so long has failed"
+    )
 
     @classmethod
     def on_this_machine(cls, port: int, database_port: int, dags_folder: Path) -> ServerConfig:
@@ -54,6 +65,16 @@ class ServerConfig(Contract):
 def server_folder(home: Path) -> Path:
     """Return the folder of the server's configuration, state, secrets and logs, mode 0700."""
     return home / "server"
+
+
+def tls_folder(home: Path) -> Path:
+    """Return the folder with the server's certificate and key, and with the authority that agencies are given."""
+    return server_folder(home) / "tls"
+
+
+def authority_file(home: Path, config: ServerConfig) -> Path | None:
+    """Return the PEM file of the certificate authority that the server's certificate comes from; None without TLS."""
+    return tls_folder(home) / AUTHORITY if config.tls else None
 
 
 def passwords_file(home: Path) -> Path:
@@ -147,13 +168,17 @@ def server_environment(home: Path, config: ServerConfig) -> dict[str, str]:
     del env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     folder = server_folder(home)
     files = {name: f"cat {shlex.quote(str(folder / 'secrets' / name))}" for name in _SECRETS}
+    if config.tls:
+        env |= _tls_environment(tls_folder(home))
+    if config.agencies:
+        env |= _agencies_environment(home, config)
     return env | {
         "AIRFLOW__API_AUTH__JWT_SECRET_CMD": files["jwt_secret"],
         "AIRFLOW__API__SECRET_KEY_CMD": files["api_secret_key"],
         "AIRFLOW__CORE__FERNET_KEY_CMD": files["fernet_key"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": files["database_url"],
         "AIRFLOW__CORE__DAGS_FOLDER": config.dags_folder,
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": f"LocalExecutor,{EDGE_EXECUTOR}" if config.agencies else "LocalExecutor",
         # Training is held to the cores by its pool; the other tasks mostly wait for their imports.
         "AIRFLOW__CORE__PARALLELISM": str(2 * cores),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
@@ -172,6 +197,35 @@ def server_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         # Process titles are written beside the environment, not over it: a stop finds its processes by it.
         "SPT_NOENV": "1",
+    }
+
+
+def _tls_environment(folder: Path) -> dict[str, str]:
+    return {
+        "AIRFLOW__API__SSL_CERT": str(folder / CERTIFICATE),
+        "AIRFLOW__API__SSL_KEY": str(folder / PRIVATE_KEY),
+        "AIRFLOW__API__SSL_CA_FILE": str(folder / AUTHORITY),
+        "AIRFLOW__API__CLIENT_USE_PUBLIC_CERTS": "False",
+    }
+
+
+def _agencies_environment(home: Path, config: ServerConfig) -> dict[str, str]:
+    """Open the server to agencies: the worker API for their own keys only, and the federated server."""
+    return {
+        AGENCIES_COME: "1",
+        "HUILIU_FEDERATION": str(Path(config.dags_folder) / "federation"),
+        "AIRFLOW__EDGE__API_ENABLED": "True",
+        "AIRFLOW__EDGE__API_URL": f"{config.url}/edge_worker/v1/rpcapi",
+        "AIRFLOW__EDGE__TRUSTED_JWKS_URL": str(jwks_path(Home(home))),
+        "AIRFLOW__EDGE__JWT_ALGORITHM": "EdDSA",
+        "AIRFLOW__EDGE__JWT_AUDIENCE": TOKEN_AUDIENCE,
+        # The gate has held the token's issuer against its key before.
+        "AIRFLOW__EDGE__JWT_VERIFIER": "fl_airflow.gate.verifier.admit",
+        "AIRFLOW__EDGE__HEARTBEAT_INTERVAL": "5",
+        # An agency that is away does not hold up the run for longer, and is not waited for a second time.
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": str(config.absent_seconds),
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES": "0",
     }
 
 

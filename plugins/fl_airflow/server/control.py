@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from fl_airflow.server.config import (
     USER,
     ServerConfig,
     admin_password,
+    authority_file,
     configure,
     not_writable,
     passwords_file,
@@ -50,6 +51,36 @@ def up(home: Path, port: int, say: Callable[[str], None], *, dags_folder: Path =
     Raises:
         ServerError: If it cannot be started; nothing is left running then.
     """
+
+    def configured() -> ServerConfig:
+        _need_free(port)
+        config = ServerConfig.on_this_machine(port, _database_port(home), dags_folder.resolve())
+        configure(home, config)
+        return config
+
+    bring_up(home, configured, (sys.executable, "-P", "-m", "fl_airflow.server", "supervise"), say)
+
+
+def bring_up(
+    home: Path,
+    configured: Callable[[], ServerConfig],
+    supervise: Sequence[str],
+    say: Callable[[str], None],
+    *,
+    seconds: float = START_SECONDS,
+) -> None:
+    """Start a server by its supervisor, unless it is up, and return once every part says that it is healthy.
+
+    Args:
+        home: The installation's home folder.
+        configured: Writes the server's configuration and returns it; called if there is something to start.
+        supervise: The command of the supervisor.
+        say: Gets a line for each thing that is worth telling.
+        seconds: After which a start has failed.
+
+    Raises:
+        ServerError: If it cannot be started; nothing is left running then.
+    """
     with _alone(home):
         state = read_state(home)
         if state is not None and state.supervisor.alive:
@@ -61,14 +92,12 @@ def up(home: Path, port: int, say: Callable[[str], None], *, dags_folder: Path =
             say("the last server was not stopped properly; stopping what it left")
             _sweep(state.server_id)
         binaries()
-        _need_free(port)
         first = state is None
-        config = ServerConfig.on_this_machine(port, _database_port(home), dags_folder.resolve())
-        configure(home, config)
+        config = configured()
         server_id = uuid.uuid4().hex
-        supervisor = _start_supervisor(home, server_id)
+        supervisor = _start_supervisor(home, server_id, supervise)
         try:
-            _wait_until_healthy(home, server_id, supervisor, config, say)
+            _wait_until_healthy(home, server_id, supervisor, config, say, seconds)
         except BaseException:
             _stop(home, server_id)
             raise
@@ -101,19 +130,19 @@ def status(home: Path, say: Callable[[str], None]) -> bool:
         say("the server is not running")
         return False
     say(f"{state.phase}: {state.message}")
-    healthy = _health(read_config(home))
+    healthy = _health(home, read_config(home))
     for name, part in state.parts.items():
         process = "gave up" if part.gave_up else "-" if part.process is None else f"process {part.process.pid}"
         say(f"{name:15}{process:16}started {part.starts} times  {healthy.get(name, '')}")
     return state.phase == "running" and all(word == "healthy" for word in healthy.values())
 
 
-def _start_supervisor(home: Path, server_id: str) -> subprocess.Popen[bytes]:
+def _start_supervisor(home: Path, server_id: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
     path = server_folder(home) / "logs" / "supervisor.log"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "fl_airflow.server", "supervise"],
+            command,
             env={**os.environ, "HUILIU_HOME": str(home), SERVER_ID: server_id, SERVER_PART: "supervisor"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -129,8 +158,9 @@ def _wait_until_healthy(
     supervisor: subprocess.Popen[bytes],
     config: ServerConfig,
     say: Callable[[str], None],
+    seconds: float,
 ) -> None:
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + seconds
     told = ""
     while True:
         ended = supervisor.poll() is not None
@@ -141,12 +171,12 @@ def _wait_until_healthy(
             told = state.message
             say(f"starting: {told}")
         _raise_if_lost(home, state, ended)
-        unhealthy = [part for part, word in _health(config).items() if word != "healthy"]
+        unhealthy = [part for part, word in _health(home, config).items() if word != "healthy"]
         if state is not None and state.phase == "running" and not unhealthy:
             return
         if time.monotonic() > end:
             raise ServerError(
-                f"not healthy after {START_SECONDS:.0f} s: {', '.join(unhealthy)}; read {server_folder(home) / 'logs'}"
+                f"not healthy after {seconds:.0f} s: {', '.join(unhealthy)}; read {server_folder(home) / 'logs'}"
             )
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
@@ -161,9 +191,9 @@ def _raise_if_lost(home: Path, state: ServerState | None, ended: bool) -> None:
         raise ServerError(f"{', '.join(lost)} ended again and again; {logs / f'{lost[0]}.log'} says why")
 
 
-def _health(config: ServerConfig) -> dict[str, str]:
+def _health(home: Path, config: ServerConfig) -> dict[str, str]:
     try:
-        return health(config.url)
+        return health(config.url, authority_file(home, config))
     except ApiError:
         return {"api-server": "no answer"}
 

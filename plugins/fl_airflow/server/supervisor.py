@@ -73,12 +73,29 @@ class Restarts:
         return None if len(self._deaths) > self._most else 2.0 ** (len(self._deaths) - 1)
 
 
+class Steadily:
+    """When a part on another party's host is started once more: always, after the same time, as systemd would.
+
+    Args:
+        seconds: After which.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def wait_after_death(self, now: float) -> float | None:
+        """Return after how many seconds to start again."""
+        return self._seconds
+
+
 class _Stopped(Exception):
     """A signal asked the supervisor to stop."""
 
 
 @dataclass
-class _Part:
+class Part:
+    """A process that is started again when it dies: what to start, and how it fares."""
+
     name: str
     argv: list[str]
     env: Mapping[str, str]
@@ -87,7 +104,7 @@ class _Part:
     pid: int | None = None
     process: ProcessId | None = None
     starts: int = 0
-    restarts: Restarts = field(default_factory=Restarts)
+    restarts: Restarts | Steadily = field(default_factory=Restarts)
     start_at: float | None = None
     gave_up: bool = False
 
@@ -98,16 +115,17 @@ class Supervisor:
     Args:
         home: The installation's home folder; it was configured before.
         server_id: The id that `make up` gave this server; in our own environment, too.
+        cluster: Its database; by default the one below the home folder.
     """
 
-    def __init__(self, home: Path, server_id: str) -> None:
+    def __init__(self, home: Path, server_id: str, cluster: PostgresCluster | None = None) -> None:
         own = ProcessId.of(os.getpid())
         assert own is not None
         self._home = home
         self._id = server_id
         self._own = own
-        self._cluster = PostgresCluster(cluster_folder(home), read_config(home).database_port)
-        self._parts: dict[str, _Part] = {}
+        self._cluster = cluster or PostgresCluster(cluster_folder(home), read_config(home).database_port)
+        self._parts: dict[str, Part] = {}
         self._exit_codes: dict[int, int] = {}
         self._stop = False
 
@@ -118,8 +136,8 @@ class Supervisor:
         adopt_orphans()
         failed = ""
         try:
-            self._start()
-            self._say("running", "all parts are started")
+            self.start()
+            self.say("running", "all parts are started")
             while True:
                 self._look()
         except _Stopped:
@@ -127,51 +145,56 @@ class Supervisor:
         except Exception as error:  # whatever it is, what was started has to be stopped
             failed = str(error) or type(error).__name__
             log.error("%s", failed, exc_info=not isinstance(error, ServerError))
-        self._say("stopping", failed or "asked to stop")
+        self.say("stopping", failed or "asked to stop")
         self._end()
-        self._say("failed" if failed else "stopped", failed or "stopped")
+        self.say("failed" if failed else "stopped", failed or "stopped")
         return int(bool(failed))
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
 
-    def _start(self) -> None:
-        self._say("starting", "PostgreSQL")
+    def start(self) -> None:
+        """Start every part, each when what it needs is there."""
+        self.say("starting", "PostgreSQL")
         self._cluster.create()
-        self._add(POSTGRES, self._cluster.argv(), self._cluster.log, self._cluster.popen_arguments())
+        arguments = self._cluster.popen_arguments()
+        self.add(Part(POSTGRES, self._cluster.argv(), os.environ, self._cluster.log, arguments))
         end = time.monotonic() + _POSTGRES_SECONDS
         while not self._cluster.ready():
-            self._pause()
+            self.pause()
             if self._parts[POSTGRES].pid is None or time.monotonic() > end:
                 raise ServerError(f"PostgreSQL did not start; {self._cluster.log}: {self._cluster.last_lines()}")
         self._cluster.ensure_database(DATABASE, database_password(self._home))
-        self._say("starting", "Airflow's tables")
-        init = self._airflow_part("airflow-init", str(REPOSITORY / "scripts" / "airflow-init.sh"))
+        self.say("starting", "Airflow's tables")
+        init = self.airflow_part("airflow-init", str(REPOSITORY / "scripts" / "airflow-init.sh"))
         pid = self._spawn(init)
         while pid not in self._exit_codes:
-            self._pause()
+            self.pause()
         if self._exit_codes[pid] != 0:
             raise ServerError(
                 f"Airflow's tables could not be made (exit code {self._exit_codes[pid]}); {init.log}: {_tail(init.log)}"
             )
-        self._say("starting", "Airflow")
+        self.say("starting", "Airflow")
         script = str(REPOSITORY / "scripts" / "airflow-part.sh")
         for name in reversed(AIRFLOW_PARTS):
-            part = self._airflow_part(name, script, name)
-            self._parts[name] = part
-            self._launch(part)
+            self.add(self.airflow_part(name, script, name))
+
+    def add(self, part: Part) -> None:
+        """Start a part, and from then on start it again when it dies."""
+        self._parts[part.name] = part
+        self._launch(part)
 
     def _look(self) -> None:
         """Notice who died and start again whose time has come; then wait a little."""
-        self._pause()
+        self.pause()
         now = time.monotonic()
         for part in self._parts.values():
             if part.start_at is not None and now >= part.start_at:
                 self._launch(part)
-                self._say("running", f"{part.name} was started again")
+                self.say("running", f"{part.name} was started again")
 
-    def _pause(self) -> None:
-        """Wait a little and reap; raise _Stopped if a signal came."""
+    def pause(self) -> None:
+        """Wait a little and reap; a signal that came ends `start` and the watch."""
         time.sleep(_SECONDS_BETWEEN_LOOKS)
         self._reap()
         if self._stop:
@@ -189,7 +212,7 @@ class Supervisor:
                     if part.pid == pid:
                         self._died(part, code)
 
-    def _died(self, part: _Part, code: int) -> None:
+    def _died(self, part: Part, code: int) -> None:
         part.pid = part.process = None
         if self._stop:
             return
@@ -202,9 +225,9 @@ class Supervisor:
             part.start_at = now + wait
             message = f"{part.name} ended (exit code {code}); it is started again in {wait:.0f} s"
         log.warning("%s", message)
-        self._say("running", message)
+        self.say("running", message)
 
-    def _launch(self, part: _Part) -> None:
+    def _launch(self, part: Part) -> None:
         # The workers and the tasks of a scheduler that died would go on beside those of the next one.
         kill_marked(self._id, part.name)
         part.start_at = None
@@ -212,7 +235,7 @@ class Supervisor:
         part.pid = self._spawn(part)
         part.process = ProcessId.of(part.pid)
 
-    def _spawn(self, part: _Part) -> int:
+    def _spawn(self, part: Part) -> int:
         part.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with part.log.open("ab") as output:
             process = subprocess.Popen(
@@ -228,17 +251,13 @@ class Supervisor:
         log.info("%s is process %d", part.name, process.pid)
         return process.pid
 
-    def _add(self, name: str, argv: list[str], path: Path, popen_arguments: dict[str, Any]) -> None:
-        part = _Part(name, argv, os.environ, path, popen_arguments)
-        self._parts[name] = part
-        self._launch(part)
-
-    def _airflow_part(self, name: str, *argv: str) -> _Part:
+    def airflow_part(self, name: str, *argv: str) -> Part:
+        """Return a part that runs a script in the server's environment."""
         path = server_folder(self._home) / "logs" / f"{name}.log"
         if path.exists() and path.stat().st_size > _LARGEST_LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         env = {**server_environment(self._home, read_config(self._home)), "HUILIU_PYTHON": sys.executable}
-        return _Part(name, list(argv), env, path)
+        return Part(name, list(argv), env, path)
 
     def _end(self) -> None:
         """Stop Airflow, then PostgreSQL, then whatever is still there.
@@ -260,7 +279,8 @@ class Supervisor:
         self._reap()
         return left
 
-    def _say(self, phase: Literal["starting", "running", "stopping", "stopped", "failed"], message: str) -> None:
+    def say(self, phase: Literal["starting", "running", "stopping", "stopped", "failed"], message: str) -> None:
+        """Leave word of where the server is."""
         log.info("%s: %s", phase, message)
         parts = {
             name: PartState(process=part.process, starts=part.starts, gave_up=part.gave_up)

@@ -1,0 +1,84 @@
+"""What the gate has to know from the server's database and its files."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from airflow.models.taskinstance import TaskInstance
+from airflow.providers.edge3.models.edge_job import EdgeJobModel
+from airflow.providers.edge3.worker_api import auth
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from fl_airflow.gate.rules import Job
+from fl_tasks.contracts.config import load_federation
+
+
+class Federation:
+    """The agencies' queues, as the server's federation folder names them.
+
+    Args:
+        folder: With scenarios/ and agencies/.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read_at = -1
+        self._queues: dict[str, str] = {}
+
+    def queues(self) -> dict[str, str]:
+        """Return agency -> queue; the folder is read again when an agency's file came, went or changed."""
+        agencies = self._folder / "agencies"
+        changed = max(path.stat().st_mtime_ns for path in (agencies, *agencies.iterdir()))
+        if changed != self._read_at:
+            self._queues = {agency.agency: agency.queue for agency in load_federation(self._folder).agencies.values()}
+            self._read_at = changed
+        return self._queues
+
+
+def job_of(job: Job) -> tuple[str, str | None] | None:
+    """Return the queue of a job and the worker that has it; None if there is no such job."""
+    with create_session(scoped=False) as session:
+        found = session.execute(
+            select(EdgeJobModel.queue, EdgeJobModel.edge_worker).where(
+                EdgeJobModel.dag_id == job.dag_id,
+                EdgeJobModel.task_id == job.task_id,
+                EdgeJobModel.run_id == job.run_id,
+                EdgeJobModel.try_number == job.try_number,
+                EdgeJobModel.map_index == job.map_index,
+            )
+        ).first()
+    return None if found is None else (found[0], found[1])
+
+
+@lru_cache(maxsize=4096)
+def task_of(task_instance: str) -> tuple[str, tuple[str, str, str]] | None:
+    """Return a task instance's queue and its (dag_id, run_id, task_id); None if there is no such instance."""
+    with create_session(scoped=False) as session:
+        found = session.execute(
+            select(TaskInstance.queue, TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id).where(
+                TaskInstance.id == task_instance
+            )
+        ).first()
+    return None if found is None else (str(found[0]), (found[1], found[2], found[3]))
+
+
+class TrustedKeys:
+    """Lets Airflow's worker API read its file of trusted keys again once it has changed; it reads a file only once.
+
+    Args:
+        path: The file, as [edge] trusted_jwks_url names it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_at = -1
+
+    def refresh(self) -> None:
+        """Have the file read again at the next token if it is another one than at the last call."""
+        changed = self._path.stat().st_mtime_ns if self._path.exists() else 0
+        if changed != self._read_at:
+            auth.jwt_validator.cache_clear()
+            auth._oidc_authenticator.cache_clear()
+            self._read_at = changed

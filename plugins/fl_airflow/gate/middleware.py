@@ -1,0 +1,160 @@
+"""The gate as a middleware of Airflow's API server: every request passes it before Airflow looks at it.
+
+What agencies do not use (the UI, the public API) passes untouched: there Airflow's own users log in.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from anyio.to_thread import run_sync
+
+from fl_airflow.edge import TASK_API, TOKEN_AUDIENCE, WORKER_API
+from fl_airflow.gate.lookups import Federation, TrustedKeys, job_of, task_of
+from fl_airflow.gate.rules import Caller, check_task_request, check_worker_request, needs_body
+from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.paths import Home
+from fl_tasks.exchange.admitted import check_token, jwks_path
+from fl_tasks.exchange.errors import NotYours
+
+log = logging.getLogger("huiliu.gate")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_MOST_BODY_BYTES = 64 * 1024
+# Health checks name nobody.
+_OPEN = ("health", "ping")
+
+
+class Gate:
+    """The middleware.
+
+    Args:
+        app: What it stands before.
+        home: The coordinator's home folder, with the agencies that are let in.
+        federation: The folder with agencies/, for their queues.
+    """
+
+    def __init__(self, app: App, home: Path, federation: Path) -> None:
+        self._app = app
+        self._home = Home(home)
+        self._federation = Federation(federation)
+        self._keys = TrustedKeys(jwks_path(self._home))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it with 403 and a reason."""
+        # Decoded, as Airflow's router takes it: what is quoted otherwise still means the same call.
+        called = scope.get("path", "")
+        part = next((part for part in (WORKER_API, TASK_API) if called.startswith(part)), None)
+        path = called.removeprefix(part or "")
+        if scope["type"] != "http" or part is None or path in _OPEN:
+            await self._app(scope, receive, send)
+            return
+        try:
+            if part == TASK_API:
+                await run_sync(self._check_task, scope, path)
+            else:
+                receive = await self._check_worker(scope, path, receive)
+        except FLError as error:
+            log.warning("refused: %s %s: %s: %s", scope["method"], _shortened(path), error.code, error)
+            await _refuse(send, error)
+            return
+        await self._app(scope, receive, send)
+
+    async def _check_worker(self, scope: Scope, path: str, receive: Receive) -> Receive:
+        caller = await run_sync(self._caller, _header(scope, b"authorization").removeprefix("Bearer "))
+        body = None
+        if needs_body(scope["method"], path):
+            content = await _read(receive)
+            receive = _again(content, receive)
+            try:
+                body = json.loads(content)
+            except ValueError as error:
+                raise NotYours("the body must be a JSON object") from error
+        job = check_worker_request(caller, scope["method"], path, body)
+        if job is not None:
+            found = await run_sync(job_of, job)
+            if found != (caller.queue, caller.agency):
+                raise NotYours(f"job {job.task_id} of {job.dag_id}: {caller.agency}'s worker has no such job")
+        return receive
+
+    def _caller(self, token: str) -> Caller:
+        self._keys.refresh()
+        now = dt.datetime.now(dt.UTC)
+        agency = check_token(self._home, token, purpose="airflow", audience=TOKEN_AUDIENCE, now=now).card.name
+        queue = self._federation.queues().get(agency)
+        if queue is None:
+            raise NotYours(f"{agency} is let in but has no YAML in the server's federation folder, and so no queue")
+        return Caller(agency, queue)
+
+    def _check_task(self, scope: Scope, path: str) -> None:
+        """Hold a task's request against the task, if it is an agency's; Airflow checks the signature afterwards."""
+        task_instance = _subject(_header(scope, b"authorization").removeprefix("Bearer "))
+        found = None if task_instance is None else task_of(task_instance)
+        if task_instance is None or found is None:
+            return  # no token of a task: Airflow refuses it
+        queue, task = found
+        if queue in self._federation.queues().values():
+            check_task_request(scope["method"], path, task_instance, task)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _subject(token: str) -> str | None:
+    """Return whom a token names, unchecked; None if it is no task instance."""
+    with suppress(ValueError, IndexError, KeyError, TypeError):
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(UUID(claims["sub"]))
+    return None
+
+
+async def _read(receive: Receive) -> bytes:
+    content, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise NotYours("the connection was cut before the body ended")
+        content += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(content) > _MOST_BODY_BYTES:
+            raise NotYours(f"a body of more than {_MOST_BODY_BYTES} bytes: no worker sends that much")
+    return content
+
+
+def _again(content: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body which was read already, then goes on as before."""
+    given = False
+
+    async def wrapped() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    return wrapped
+
+
+async def _refuse(send: Send, error: FLError) -> None:
+    body = json.dumps({"detail": {"code": error.code, "message": str(error)}}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= 200 else f"{path[:200]}..."

@@ -1,0 +1,164 @@
+"""How a federation over many hosts grows: each agency in a network namespace, with an edge worker and a daemon.
+
+No peer and no ratio: what is shown is whether the cost of an agency-round stays the same as agencies come. Needs root.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fl_airflow.hosts.founding import free_network, make
+from fl_airflow.hosts.layout import FederationFile, Layout
+from fl_airflow.hosts.retraining import open_api, start_retraining
+from fl_airflow.hosts.starting import start
+from fl_airflow.installation import retraining_dag_id
+from fl_airflow.process_tree import descendants, tree_pss_bytes
+from fl_airflow.server import control
+from fl_airflow.server.state import read_state
+
+from fl_tasks.contracts.paths import Home
+from fl_tasks.scenarios.hand_out import hand_out
+from tests.benchmarks.growth_federation import SCENARIO, Size, readings, write_federation
+from tests.benchmarks.round_measure import MeasurementFailed
+from tests.federation.site import not_possible
+
+AGENCIES = (4, 8, 16, 20)
+ROUNDS = 3
+ROWS_EACH = 5000
+MOST_SECONDS = 1800.0
+INTERVAL = ["2012-03-01", "2012-04-01"]
+_TICKS = os.sysconf("SC_CLK_TCK")
+Say = Callable[[str], None]
+
+
+def rows(say: Say, agencies: tuple[int, ...] = AGENCIES) -> Iterator[dict]:
+    """Retrain over federations of some sizes, one after another; a row each.
+
+    Raises:
+        MeasurementFailed: If there can be no federation on this machine, or a run is not green.
+    """
+    reason = not_possible()
+    if reason is not None:
+        raise MeasurementFailed(reason)
+    for number in agencies:
+        with tempfile.TemporaryDirectory(prefix="huiliu-bench-") as name:
+            root = Path(name)
+            root.chmod(0o755)
+            yield _row(root, Size(agencies=number, rows=number * ROWS_EACH, rounds=ROUNDS), say)
+
+
+def _row(root: Path, size: Size, say: Say) -> dict:
+    layout = _made(root, size)
+    say(f"bench: {size.agencies} agencies, {ROUNDS} rounds")
+    began = time.monotonic()
+    start(layout, say)
+    start_seconds = time.monotonic() - began
+    try:
+        figures = _retrained(layout, size)
+    finally:
+        control.down(layout.home, say)
+    return {
+        "work": {"agencies": size.agencies, "rounds": ROUNDS, "parameters": size.parameters, "rows": size.rows},
+        "ours": {"start": start_seconds, **figures},
+        "peer": {},
+        "ratio": {},
+        "limit_ratio": {},
+    }
+
+
+def _made(root: Path, size: Size) -> Layout:
+    federation = write_federation(size, root / "source")
+    path = federation / "scenarios" / f"{SCENARIO}.yaml"
+    scenario = yaml.safe_load(path.read_text())
+    # Its first scheduled interval lies ahead, so that only the measured run runs.
+    scenario["schedule"]["start_date"] = dt.date.today() - dt.timedelta(days=1)
+    path.write_text(yaml.safe_dump(scenario))
+    file = FederationFile(
+        schema=1,
+        scenario=SCENARIO,
+        agencies=tuple(size.names),
+        first_uid=64000,
+        network=free_network(),
+        absent_seconds=600,  # twenty start at once on two cores
+    )
+
+    def give(home: Path) -> None:
+        hand_out(SCENARIO, readings(size), Home(home), federation)
+
+    return make(root / "hosts", file, federation.parent, give)
+
+
+def _retrained(layout: Layout, size: Size) -> dict[str, float]:
+    api, dag_id = open_api(layout), retraining_dag_id(SCENARIO)
+    state = read_state(layout.home)
+    assert state is not None
+    scheduler, supervisor = state.parts["scheduler"].process, state.supervisor
+    assert scheduler is not None
+    run_id = start_retraining(layout, api, {"interval": INTERVAL, "local_only": False})
+    path = f"/dags/{dag_id}/dagRuns/{run_id}"
+    while (run := api.call("GET", path))["state"] == "queued":
+        time.sleep(0.5)
+    before, began = _cpu(scheduler.pid), time.monotonic()
+    peak = [0]
+    over = threading.Event()
+    memory = threading.Thread(target=_watch_memory, args=(supervisor.pid, peak, over))
+    memory.start()
+    try:
+        while (run := api.call("GET", path))["state"] == "running":
+            if time.monotonic() - began > MOST_SECONDS:
+                raise MeasurementFailed(f"{size.agencies} agencies: not over after {MOST_SECONDS:.0f} s")
+            time.sleep(1.0)
+    finally:
+        over.set()
+        memory.join()
+    wall = time.monotonic() - began
+    if run["state"] != "success":
+        raise MeasurementFailed(f"{size.agencies} agencies: the run is {run['state']}; {layout.root}")
+    tasks = _tasks(api, path)
+    agency_rounds = size.agencies * ROUNDS
+    of_rounds = [task for task in tasks if task["task_id"].startswith("round_") and task["state"] == "success"]
+    waits = [_seconds(task, "queued_when", "start_date") for task in of_rounds if task["queue"] != "default"]
+    return {
+        "wall": wall,
+        "wall_each": wall / agency_rounds,
+        "tasks_each": len(of_rounds) / agency_rounds,
+        "scheduler_cpu_each": (_cpu(scheduler.pid) - before) / agency_rounds,
+        "queued": statistics.median(waits),
+        "peak_pss": peak[0],
+    }
+
+
+def _tasks(api: Any, path: str) -> list[dict]:
+    found: list[dict] = []
+    while True:
+        page = api.call("GET", f"{path}/taskInstances?limit=100&offset={len(found)}&order_by=id")
+        found += page["task_instances"]
+        if len(found) >= page["total_entries"]:
+            return found
+
+
+def _seconds(task: dict, start: str, end: str) -> float:
+    return (dt.datetime.fromisoformat(task[end]) - dt.datetime.fromisoformat(task[start])).total_seconds()
+
+
+def _cpu(pid: int) -> float:
+    """CPU seconds of a process, of its children that are over, and of those that are not."""
+    total = 0.0
+    for one in (pid, *descendants(pid)):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        total += sum(map(int, fields[11:15])) / _TICKS
+    return total
+
+
+def _watch_memory(pid: int, peak: list[int], over: threading.Event) -> None:
+    while not over.wait(3.0):
+        peak[0] = max(peak[0], tree_pss_bytes(pid))

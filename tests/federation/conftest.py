@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.canary import plant_row, secrets_of_the_run
+from tests.federation.packets import packets_of
+from tests.federation.site import Site, not_possible
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A retraining that was looked at.
+
+    Attributes:
+        id: Airflow's id of it.
+        secrets: Agency -> file below its home -> a secret that lived for moments only.
+        packets: Agency -> (protocol, address, port) of everything that it sent to.
+    """
+
+    id: str
+    secrets: dict[str, dict[str, bytes]]
+    packets: dict[str, set[tuple[str, str, int]]]
+
+
+@pytest.fixture(scope="session")
+def site():
+    """One federation for all tests: it takes a minute to start."""
+    reason = not_possible()
+    if reason is not None:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="huiliu-hosts-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        found = Site(root)
+        plant_row(found.hosts[0].home.root)
+        try:
+            found.start()
+            yield found
+        finally:
+            found.stop()
+            assert not found.processes()
+
+
+@pytest.fixture(scope="session")
+def watched(site):
+    """A whole retraining over the three agencies, which was green, and what was seen of it while it went on."""
+    with ExitStack() as stack:
+        secrets = [stack.enter_context(secrets_of_the_run(host.home.root)) for host in site.hosts]
+        packets = {host.name: stack.enter_context(packets_of(site, host)) for host in site.hosts}
+        id_ = site.retrain()
+    return Watched(id_, dict(zip(site.layout.file.agencies, secrets, strict=True)), packets)
+
+
+@pytest.fixture(scope="session")
+def run(watched) -> str:
+    """The id of that retraining."""
+    return watched.id

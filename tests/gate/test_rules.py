@@ -1,0 +1,129 @@
+"""Rules of the gate: what a worker and a task of an agency may ask, call by call."""
+
+from __future__ import annotations
+
+import pytest
+from fl_airflow.gate.rules import Caller, Job, check_task_request, check_worker_request, needs_body
+
+from fl_tasks.exchange.errors import NotYours
+
+CALLER = Caller("piemonte", "queue_piemonte")
+OWN_QUEUE = {"queues": ["queue_piemonte"], "free_concurrency": 1}
+TASK = ("federated_retraining__traffic", "manual__2018-07-01T00:00:00+00:00", "prepare.piemonte.ingest")
+INSTANCE = "0198b0a4-0000-7000-8000-000000000001"
+
+
+def _job_path(*first: str, last: str = "") -> str:
+    dag_id, run_id, task_id = TASK
+    words = [*first, dag_id, task_id, run_id, "1", "-1"]
+    return "/".join(words + ([last] if last else []))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "worker/piemonte"), ("PATCH", "worker/piemonte"), ("POST", "jobs/fetch/piemonte")],
+)
+def test_a_worker_of_its_own_name_and_queue_passes(method, path):
+    assert needs_body(method, path)
+    assert check_worker_request(CALLER, method, path, OWN_QUEUE) is None
+
+
+@pytest.mark.parametrize(
+    "path", ["worker/lazio", "jobs/fetch/lazio", "worker/piemonte%2Flazio", "worker/piemonte/lazio"]
+)
+def test_another_name_is_refused(path):
+    with pytest.raises(NotYours):
+        check_worker_request(CALLER, "POST", path, OWN_QUEUE)
+
+
+@pytest.mark.parametrize(
+    "queues",
+    [None, [], ["queue_lazio"], ["queue_piemonte", "queue_lazio"], ["queue_piemonte", "default"], "queue_piemonte"],
+)
+@pytest.mark.parametrize("path", ["worker/piemonte", "jobs/fetch/piemonte"])
+def test_null_queues_and_other_queues_are_refused(queues, path):
+    with pytest.raises(NotYours, match="queue_piemonte"):
+        check_worker_request(CALLER, "POST", path, {"queues": queues, "free_concurrency": 1})
+
+
+def test_queues_that_are_left_out_are_refused():
+    with pytest.raises(NotYours, match="None"):
+        check_worker_request(CALLER, "POST", "jobs/fetch/piemonte", {"free_concurrency": 1})
+
+
+def test_a_team_is_refused():
+    with pytest.raises(NotYours, match="team_name"):
+        check_worker_request(CALLER, "POST", "jobs/fetch/piemonte", {**OWN_QUEUE, "team_name": "a"})
+
+
+def test_a_body_that_is_no_object_is_refused():
+    with pytest.raises(NotYours, match="JSON object"):
+        check_worker_request(CALLER, "POST", "worker/piemonte", ["queue_piemonte"])
+
+
+def test_a_state_and_a_log_path_name_the_job_that_has_to_be_the_callers():
+    job = Job(dag_id=TASK[0], task_id=TASK[2], run_id=TASK[1], try_number=1, map_index=-1)
+    assert check_worker_request(CALLER, "PATCH", _job_path("jobs", "state", last="success"), None) == job
+    assert check_worker_request(CALLER, "GET", _job_path("logs", "logfile_path"), None) == job
+
+
+@pytest.mark.parametrize("state", ["restarting", "queued", "skipped", "removed"])
+def test_a_state_that_no_worker_reports_is_refused(state):
+    with pytest.raises(NotYours):
+        check_worker_request(CALLER, "PATCH", _job_path("jobs", "state", last=state), None)
+
+
+def test_logs_do_not_leave_the_agency():
+    with pytest.raises(NotYours, match="PUSH_LOGS"):
+        check_worker_request(CALLER, "POST", _job_path("logs", "push"), None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PATCH", "worker/queues/piemonte"), ("GET", "worker/piemonte"), ("DELETE", "worker/piemonte"), ("GET", "")],
+)
+def test_every_other_call_is_refused(method, path):
+    with pytest.raises(NotYours):
+        check_worker_request(CALLER, method, path, OWN_QUEUE)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PATCH", f"task-instances/{INSTANCE}/run"),
+        ("PUT", f"task-instances/{INSTANCE}/heartbeat"),
+        ("GET", f"store/ti/{INSTANCE}/key"),
+        ("POST", f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value"),
+    ],
+)
+def test_a_task_reaches_its_own_state_and_xcom(method, path):
+    check_task_request(method, path, INSTANCE, TASK)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "connections/database"),
+        ("GET", "variables/secret"),
+        ("PUT", "variables/secret"),
+        ("POST", f"dag-runs/{TASK[0]}/another"),
+        ("GET", "task-instances/states"),
+        ("PATCH", "task-instances/0198b0a4-0000-7000-8000-000000000002/state"),
+        ("POST", f"xcoms/{TASK[0]}/{TASK[1]}/prepare.lazio.validate/return_value"),
+        ("GET", f"xcoms/{TASK[0]}/another_run/{TASK[2]}/return_value"),
+        ("PATCH", "hitlDetails/0198b0a4-0000-7000-8000-000000000002"),
+        ("DELETE", "store/ti/0198b0a4-0000-7000-8000-000000000002/key"),
+        ("PUT", "store/asset/by-name/value"),
+        ("GET", ""),
+    ],
+)
+def test_a_task_reaches_nothing_else(method, path):
+    with pytest.raises(NotYours):
+        check_task_request(method, path, INSTANCE, TASK)
+
+
+def test_a_path_that_climbs_is_no_path_of_the_task():
+    with pytest.raises(NotYours):
+        check_task_request("GET", f"task-instances/{INSTANCE}/../../connections/database", INSTANCE, TASK)
+    with pytest.raises(NotYours):
+        check_task_request("GET", f"task-instances/{INSTANCE}/./x", INSTANCE, TASK)
