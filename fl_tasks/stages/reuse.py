@@ -54,7 +54,7 @@ MOST_RECORDS = 100
 """Records kept for each scenario and stage; beyond it the oldest go."""
 
 # Of a scenario's YAML what no data stage before validate reads: a run with another learning rate has the same rows.
-_UNREAD = {"title": True, "rounds": True, "tasks": True, "secagg": True, "learning": True, "gate": True, "notify": True}
+_UNREAD = dict.fromkeys(("title", "rounds", "tasks", "secagg", "learning", "gate", "drift", "notify"), True)
 _UNREAD_OF_SCHEDULE = {"cron": True, "start_date": True, "catchup": True, "max_active_runs": True}
 _TAKEN = ".taken."  # begins the name of the folder in which files wait until all of them are there
 # What makes the files, beside the code: another version may write other bytes.

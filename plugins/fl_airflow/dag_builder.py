@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +15,22 @@ from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Tas
 from airflow.sdk.definitions.param import ParamsDict
 
 from fl_airflow import params
+from fl_airflow.approval import PromotionApproval
 from fl_airflow.assets import global_model
-from fl_airflow.graph import Node, forecast_graph, retraining_graph, rollback_graph
-from fl_airflow.installation import DagKind, forecast_dag_id, retraining_dag_id, rollback_dag_id
-from fl_airflow.notifier import RedRunNotifier
+from fl_airflow.early import EarlyRetrainingOperator
+from fl_airflow.edge import AGENCIES_COME, EDGE_EXECUTOR
+from fl_airflow.graph import APPROVE, Node, forecast_graph, retraining_graph, rollback_graph, watch_graph
+from fl_airflow.installation import DagKind, forecast_dag_id, retraining_dag_id, rollback_dag_id, watch_dag_id
+from fl_airflow.notifier import RedRunNotifier, late_run_alert
 from fl_airflow.operator import FLStageOperator
 from fl_airflow.retry_policy import retry_policy
-from fl_airflow.stage_docs import BARRIER_DOC, STAGE_DOCS
+from fl_airflow.stage_docs import APPROVE_DOC, BARRIER_DOC, EARLY_DOC, STAGE_DOCS
 from fl_tasks.contracts.config import AgencyConfig, ScenarioConfig
 from fl_tasks.contracts.stage import Stage
 from fl_tasks.contracts.table_config import TableConfig
 
 _POOLED: tuple[Stage, ...] = ("train", "evaluate")
+_ANSWERED: tuple[Stage, ...] = ("promote", "report")
 
 
 def build_retraining_dag(
@@ -43,10 +48,10 @@ def build_retraining_dag(
     dag = builder.dag(
         retraining_dag_id(scenario.scenario),
         f"Federated retraining: {scenario.title}",
-        schedule=CronDataIntervalTimetable(scenario.schedule.cron, timezone=scenario.schedule.timezone),
+        schedule=CronDataIntervalTimetable(builder.cron, timezone=scenario.schedule.timezone),
         doc_md=doc_md,
     )
-    graph = retraining_graph(builder.names, scenario.rounds.groups, surveyed=_surveyed(scenario))
+    graph = retraining_graph(builder.names, scenario.rounds.groups, surveyed=_surveyed(scenario), asked=scenario.asks)
     builder.add(graph, dag)
     dag.params = ParamsDict(params.retraining_params(scenario, builder.names))  # after the tasks: each would copy them
     return dag
@@ -64,6 +69,37 @@ def build_forecast_dag(
         doc_md=doc_md,
     )
     builder.add(forecast_graph(builder.names), dag)
+    dag.params = ParamsDict(params.forecast_params(builder.names))  # after the tasks: each would copy them
+    return dag
+
+
+def build_watch_dag(
+    scenario: ScenarioConfig,
+    agencies: Sequence[AgencyConfig],
+    *,
+    federation: Path,
+    doc_md: str | None = None,
+) -> DAG:
+    """Return the DAG that looks whether agencies' data have moved, of a scenario with `drift`; arguments as above."""
+    builder = _Builder("watch", scenario, tuple(agencies), federation)
+    dag = builder.dag(
+        watch_dag_id(scenario.scenario),
+        f"Drift watch: {scenario.title}",
+        schedule=CronDataIntervalTimetable(builder.cron, timezone=scenario.schedule.timezone),
+        doc_md=doc_md,
+    )
+    builder.add(watch_graph(builder.names), dag)
+    early = EarlyRetrainingOperator(
+        task_id="retrain",
+        retraining=retraining_dag_id(scenario.scenario),
+        scenario=scenario.scenario,
+        watched=builder.cron,
+        cron=scenario.schedule.cron,
+        timezone=scenario.schedule.timezone,
+        doc_md=EARLY_DOC,
+        dag=dag,
+    )
+    dag.get_task("drift") >> early
     dag.params = ParamsDict(params.forecast_params(builder.names))  # after the tasks: each would copy them
     return dag
 
@@ -98,6 +134,12 @@ class _Builder:
     def names(self) -> list[str]:
         return sorted(agency.agency for agency in self.agencies)
 
+    @property
+    def cron(self) -> str:
+        """Its schedule, of whose last interval a run by hand is."""
+        drift = self.scenario.drift
+        return drift.cron if self.kind == "watch" and drift is not None else self.scenario.schedule.cron
+
     def dag(
         self,
         dag_id: str,
@@ -127,6 +169,7 @@ class _Builder:
             on_failure_callback=RedRunNotifier(
                 self.scenario.scenario, self.kind, frozenset(self.names), self.scenario.notify
             ),
+            deadline=late_run_alert(self.scenario, self.kind),
             tags=["federated", self.kind, self.scenario.scenario],
             doc_md=doc_md,
         )
@@ -150,10 +193,15 @@ class _Builder:
             "dag": dag,
             "task_group": group,
         }
+        if node.task_id == APPROVE and self.scenario.promotion is not None:
+            asked = self.scenario.promotion
+            return PromotionApproval(title=self.scenario.title, promotion=asked, doc_md=APPROVE_DOC, **common)
         if node.stage is None:
             return EmptyOperator(doc_md=BARRIER_DOC, **common)
         if node.agency is not None:
             common["queue"] = queues[node.agency]
+            if AGENCIES_COME in os.environ:
+                common["executor"] = EDGE_EXECUTOR
         if node.stage in _POOLED:
             common["pool"] = self.scenario.tasks.training_pool
         if node.stage == "promote":
@@ -163,12 +211,13 @@ class _Builder:
             stage=node.stage,
             scenario=self.scenario.scenario,
             federation=str(self.federation),
-            cron=self.scenario.schedule.cron,
+            cron=self.cron,
             timezone=self.scenario.schedule.timezone,
             kind="survey" if node.survey else self.kind,
             agency=node.agency,
             round=node.round,
             skips=node.skips,
+            approval=APPROVE if self.scenario.asks and node.stage in _ANSWERED else None,
             doc_md=STAGE_DOCS[node.stage],
             **common,
         )

@@ -1,4 +1,4 @@
-"""The tasks of a retraining and of a forecast, and the edges between them, without Airflow.
+"""The tasks of a retraining, of a forecast and of a watch, and the edges between them, without Airflow.
 
     prepare.<agency>:  ingest -> anonymize -> standardize -> validate
     cohort
@@ -18,7 +18,8 @@ all agencies' tasks before it are over, whatever became of them. The step itself
 coordinator's step before it, so that it counts the agencies (and fails below the threshold) if that step
 succeeded, and never starts if it failed. Barriers also keep the number of edges linear in the agencies.
 
-The report is written whatever became of the run. The verdict follows it and the promotion, which may be skipped
+A scenario that asks for a person's word has `approve` between gate and promote; nobody is asked about a model that is
+held. The report is written whatever became of the run. The verdict follows it and the promotion, which may be skipped
 (the model is held) but not fail.
 """
 
@@ -36,8 +37,12 @@ Rule = Literal["all_success", "all_done", "none_failed_min_one_success"]
 
 _PREPARATION: tuple[Stage, ...] = ("ingest", "anonymize", "standardize", "validate")
 _FORECAST: tuple[Stage, ...] = ("ingest", "anonymize", "standardize", "predict")
+_WATCH: tuple[Stage, ...] = ("ingest", "anonymize", "standardize", "watch")
 _KEYS_FOLLOW = ("cohort", "prepare.{}.validate")
 _SURVEY_ENDS = "survey.recode"
+
+APPROVE = "approve"
+"""The task that asks a person; like a barrier it has no stage."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,14 @@ class Node:
 
     Attributes:
         task_id: Its name, the groups that hold it included, with dots between.
-        stage: What it does; a barrier has none.
+        stage: What it does; a barrier and `approve` have none.
         upstream: Tasks that come before it.
         rule: What has to have become of them.
         agency: Whose task it is; none at the coordinator.
         round: Its round, from 1.
         survey: Whether it belongs to the survey, which is a run of its own.
         skips: Tasks that are skipped at once when its result says so (`burnt` of a manifest, `finished` of a
-            close_round or, in a dry run, of the survey or else the cohort).
+            close_round, of a gate that holds the model or, in a dry run, of the survey or else the cohort).
     """
 
     task_id: str
@@ -71,13 +76,16 @@ class Node:
         return tuple(self.task_id.split(".")[:-1])
 
 
-def retraining_graph(agencies: Sequence[str], rounds: int, *, surveyed: bool = False) -> tuple[Node, ...]:
+def retraining_graph(
+    agencies: Sequence[str], rounds: int, *, surveyed: bool = False, asked: bool = False
+) -> tuple[Node, ...]:
     """Return the tasks of one run; every task comes after those upstream of it.
 
     Args:
         agencies: The roster's agencies, each once.
         rounds: Round indices of a run, at least 1: those wanted and the spare ones.
         surveyed: Whether recoding and scale are agreed on in a survey first.
+        asked: Whether a person has to agree to a promotion.
     """
     nodes = _setup(agencies, _KEYS_FOLLOW)
     groups: list[list[Node]] = []
@@ -90,7 +98,7 @@ def retraining_graph(agencies: Sequence[str], rounds: int, *, surveyed: bool = F
         group[-1] = replace(group[-1], skips=later)
         later = (*_ids(group), *later)
     nodes += [node for group in groups for node in group]
-    nodes += _end(agencies, start)
+    nodes += _end(agencies, start, asked=asked)
     validated = _each("prepare.{}.validate", agencies)
     if not surveyed:
         cohort = Node("cohort", "cohort", validated, "all_done")
@@ -106,6 +114,16 @@ def retraining_graph(agencies: Sequence[str], rounds: int, *, surveyed: bool = F
 def forecast_graph(agencies: Sequence[str]) -> tuple[Node, ...]:
     """Return the tasks in which each agency uses the champion on its own data; none waits for a peer."""
     return tuple(node for agency in agencies for node in _chain(_FORECAST, agency, agency))
+
+
+def watch_graph(agencies: Sequence[str]) -> tuple[Node, ...]:
+    """Return the tasks in which each agency watches its newest data, and the coordinator's count of their words.
+
+    It counts whoever gave a word: an agency that is away, or whose data fail, keeps nobody waiting.
+    """
+    nodes = [node for agency in agencies for node in _chain(_WATCH, agency, agency)]
+    words = _barrier("all_watched", _each("{}.watch", agencies))
+    return (*nodes, words, Node("drift", "drift", (words.task_id,)))
 
 
 def rollback_graph() -> tuple[Node, ...]:
@@ -226,8 +244,10 @@ def _round(agencies: Sequence[str], round_: int, start: str) -> list[Node]:
     ]
 
 
-def _end(agencies: Sequence[str], start: str) -> list[Node]:
+def _end(agencies: Sequence[str], start: str, *, asked: bool) -> list[Node]:
     """Return what follows the rounds. `start` is the last round's close_round."""
+    gate = Node("gate", "gate", ("all_evaluated", start), "none_failed_min_one_success")
+    decided = [replace(gate, skips=(APPROVE,)), Node(APPROVE, None, ("gate",))] if asked else [gate]
     return [
         *(
             # Later rounds are skipped once enough are done; a failed one stops the run here.
@@ -241,8 +261,8 @@ def _end(agencies: Sequence[str], start: str) -> list[Node]:
             for agency in agencies
         ),
         _barrier("all_evaluated", _each("evaluate.{}", agencies)),
-        Node("gate", "gate", ("all_evaluated", start), "none_failed_min_one_success"),
-        Node("promote", "promote", ("gate",)),
+        *decided,
+        Node("promote", "promote", (decided[-1].task_id,)),
         Node("report", "report", ("promote",), "all_done"),
         Node("verdict", "verdict", ("report", "promote"), "none_failed_min_one_success"),
     ]

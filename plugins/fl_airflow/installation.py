@@ -20,7 +20,12 @@ def installation_home() -> Path:
     return Path(os.environ.get("HUILIU_HOME") or REPOSITORY / "var").resolve()
 
 
-DagKind = Literal["retraining", "forecast", "rollback"]
+def federation_folder() -> Path:
+    """Return the folder with scenarios/ and agencies/: $HUILIU_FEDERATION, by default the checkout's."""
+    return Path(os.environ.get("HUILIU_FEDERATION") or FEDERATION).resolve()
+
+
+DagKind = Literal["retraining", "forecast", "rollback", "watch"]
 # A survey is a run of its own inside the DAG of the retraining that it prepares.
 RunKind = Literal[DagKind, "survey"]
 
@@ -38,6 +43,11 @@ def forecast_dag_id(scenario: str) -> str:
 def rollback_dag_id(scenario: str) -> str:
     """Return the name of the DAG that restores a former champion of a scenario."""
     return f"model_rollback__{scenario}"
+
+
+def watch_dag_id(scenario: str) -> str:
+    """Return the name of the DAG in which each agency watches its newest data."""
+    return f"drift_watch__{scenario}"
 
 
 def asset_name(scenario: str) -> str:

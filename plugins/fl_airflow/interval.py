@@ -46,7 +46,7 @@ def run_interval(context: Context, *, scenario: str, cron: str, timezone: str) -
     start, end = run.data_interval_start, run.data_interval_end
     if start is not None and end is not None and start < end:
         return start, end
-    return _last_closed(run.logical_date or run.run_after, cron, timezone)
+    return last_closed(run.logical_date or run.run_after, cron, timezone)
 
 
 def _read(times: object, zone: ZoneInfo, what: str) -> Interval:
@@ -61,7 +61,8 @@ def _zoned(time: dt.datetime, zone: ZoneInfo) -> dt.datetime:
     return time if time.tzinfo else time.replace(tzinfo=zone)
 
 
-def _last_closed(moment: dt.datetime, cron: str, timezone: str) -> Interval:
+def last_closed(moment: dt.datetime, cron: str, timezone: str) -> Interval:
+    """Return the last interval of a schedule that was over at a moment."""
     from airflow.timetables.interval import CronDataIntervalTimetable  # noqa: PLC0415 - not at parse time
     from pendulum import instance  # noqa: PLC0415
 

@@ -18,8 +18,10 @@ from fl_airflow.installation import STEP, RunKind, federated_run_id, installatio
 from fl_airflow.interval import run_interval
 from fl_airflow.retry_policy import StageCrashed, StageNotReady
 from fl_airflow.stage_process import AHEAD, FL, StageProcess, begin, has_begun, stage_process
+from fl_tasks.contracts.approval import Approval
 from fl_tasks.contracts.base import describe
-from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY, Stage, StageResult, StageSpec, read_result
+from fl_tasks.contracts.call import DagBundle
+from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY, Stage, StageResult, StageSpec
 from fl_tasks.daemon.client import DaemonUnavailable
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class FLStageOperator(BaseOperator):
         agency: Whose stage it is; none at the coordinator.
         round: From 1, in a round.
         skips: Tasks to skip at once if the result is `burnt` or `finished`.
+        approval: Task whose XCom is a person's answer, for the stages that need it.
     """
 
     ui_color = "#d7e8f7"
@@ -63,9 +66,11 @@ class FLStageOperator(BaseOperator):
         agency: str | None = None,
         round: int | None = None,
         skips: Sequence[str] = (),
+        approval: str | None = None,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
-        super().__init__(**kwargs)
+        # Before the event of the failure is made.
+        super().__init__(on_failure_callback=_forget_trace, on_retry_callback=_forget_trace, **kwargs)
         self.stage = stage
         self.scenario = scenario
         self.federation = federation
@@ -75,6 +80,7 @@ class FLStageOperator(BaseOperator):
         self.agency = agency
         self.round = round
         self.skips = tuple(skips)
+        self.approval = approval
         self._process: StageProcess | None = None
         self._result: StageResult | None = None
 
@@ -95,7 +101,7 @@ class FLStageOperator(BaseOperator):
         spec = self._spec(context)
         if AHEAD in os.environ and self.agency is not None and not has_begun(spec):
             self._begin_siblings(context)
-        result = self._run(spec)
+        result = self._run(spec, _bundle(context))
         self._result = result
         if result.status == "skipped":
             self._step("skipped", result.reason, result.seconds)
@@ -117,16 +123,22 @@ class FLStageOperator(BaseOperator):
         if self._process is not None:
             self._process.kill()
 
-    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:
-        """Return which data sets the stage read and left; names only."""
-        from airflow.providers.openlineage.extractors import OperatorLineage  # noqa: PLC0415 - not at parse time
-        from openlineage.client.event_v2 import Dataset  # noqa: PLC0415
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Return which step it is: what it reads is known once it has ended."""
+        return self._lineage()
 
-        if self._result is None:  # the stage left no result: it failed, or it was never run
-            return OperatorLineage()
-        return OperatorLineage(
-            inputs=[Dataset(namespace=ref.namespace, name=ref.name) for ref in self._result.inputs],
-            outputs=[Dataset(namespace=ref.namespace, name=ref.name) for ref in self._result.outputs],
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:
+        """Return which data sets the stage read and left, and what it told of them."""
+        return self._lineage()
+
+    def _lineage(self) -> OperatorLineage[Any, Any]:
+        from fl_airflow.lineage.events import stage_lineage  # noqa: PLC0415 - not at parse time
+
+        # What the provider adds would name the file's place on this machine's disk; in a task's process nothing else
+        # asks for it any more.
+        self.dag.fileloc = Path(self.dag.fileloc).name
+        return stage_lineage(
+            self.stage, self.scenario, self.kind, agency=self.agency, round_=self.round, result=self._result
         )
 
     def _spec(self, context: Context) -> StageSpec:
@@ -151,11 +163,17 @@ class FLStageOperator(BaseOperator):
                     "local_only": params.get("local_only", True),
                     "version": params.get("version"),
                     "run_started": _started(context),
+                    "approval": self._answer(context),
                     "seconds_by_stage": self._seconds_by_stage(context) if self.stage == "report" else {},
                 }
             )
         except ValidationError as error:
             raise AirflowFailException(f"stage {self.stage}: {describe(error)}; check the run's parameters") from error
+
+    def _answer(self, context: Context) -> Approval | None:
+        """Return what a person said of the promotion; None if nobody was asked, or has answered."""
+        value = None if self.approval is None else context["ti"].xcom_pull(task_ids=self.approval, key=_RETURN_VALUE)
+        return None if value is None else Approval.model_validate_json(json.dumps(value))
 
     def _announce(self, spec: StageSpec, result: StageResult, context: Context) -> None:
         """Have the task's end update the asset, unless an earlier run of the task has done so for this version.
@@ -178,10 +196,11 @@ class FLStageOperator(BaseOperator):
             "data_interval": [time.isoformat() for time in spec.data_interval],
         }
 
-    def _run(self, spec: StageSpec) -> StageResult:
-        self._process = stage_process(self.command, spec, lambda line: self.log.info("%s", line))
+    def _run(self, spec: StageSpec, bundle: DagBundle | None) -> StageResult:
+        process = stage_process(self.command, spec, bundle, lambda line: self.log.info("%s", line))
+        self._process = process
         try:
-            code = self._process.run()
+            code = process.run()
         except DaemonUnavailable as error:
             self._step("failed", "no daemon")
             raise StageNotReady(str(error)) from error
@@ -189,7 +208,7 @@ class FLStageOperator(BaseOperator):
             self._process = None
         if code == 0:
             try:
-                return read_result(spec)
+                return process.result()
             except (FileNotFoundError, ValidationError) as error:
                 self._step("failed", "no result")
                 raise StageCrashed(
@@ -213,7 +232,7 @@ class FLStageOperator(BaseOperator):
                 and states.get(task.task_id) == "scheduled"
                 and task.agency in (context["params"].get("agencies") or [task.agency])
             ):
-                begin(self.command, task._spec(context))
+                begin(self.command, task._spec(context), _bundle(context))
 
     def _seconds_by_stage(self, context: Context) -> dict[str, float]:
         """Sum the run time of this run's stages so far, by stage."""
@@ -240,6 +259,23 @@ class FLStageOperator(BaseOperator):
             "reason": reason,
         }
         self.log.info("%s %s", STEP, json.dumps(fields))
+
+
+def _bundle(context: Context) -> DagBundle | None:
+    """Return where the task's DAG comes from; None in a run of `dag.test`, which reads its file itself."""
+    bundle = getattr(context["ti"], "bundle_instance", None)
+    return None if bundle is None else DagBundle(name=bundle.name, version=bundle.version)
+
+
+def _forget_trace(context: Context) -> None:
+    """Take the trace from what a task failed of, so that no event holds it; the task's log has it already.
+
+    It names folders of whoever's machine this is, and repeats what a chained error says, which nobody has looked at.
+    """
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        error.__traceback__ = error.__cause__ = None
+        error.__suppress_context__ = True
 
 
 def _started(context: Context) -> dt.datetime:

@@ -30,6 +30,14 @@ STAGE_DOCS: dict[Stage, str] = {
     "rollback": "Make a former champion the champion again.",
     "survey": "Invite the agencies whose raw data passed, and sign what is summed. Red: fewer than t passed.",
     "count": "Count what every recoding would cost the agency's own rows; post the masked numbers.",
+    "watch": "Hold the agency's newest data against those that the champion was trained on; post the verdict.",
+    "drift": "Count the agencies whose data have moved. Skipped: they are too few to retrain early.",
     "recode": "Unmask the sums, choose one recoding and scale for all, sign them. Red: no recoding fits everyone.",
 }
+APPROVE_DOC = (
+    "Ask the scenario's approvers whether the model may become champion. Rejected, or not answered in time: it is held."
+)
 BARRIER_DOC = "Over when every agency's step before it is over, whatever became of it; the next step counts them."
+EARLY_DOC = (
+    "Start a retraining on the data up to now: once in an interval of its schedule, and never beside another one."
+)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fl_tasks.__main__ import exit_code_of
+from fl_tasks.commands.common import exit_code_of
 from fl_tasks.contracts.roster import Roster
 from fl_tasks.exchange.folder import FolderExchange
 from fl_tasks.secagg import coordinator, names

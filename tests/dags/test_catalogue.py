@@ -18,7 +18,7 @@ def test_the_catalogue_of_dags_is_up_to_date(text):
 
 def test_the_catalogue_names_every_dag_once_and_no_place_of_this_machine(text):
     for scenario in load_federation(FEDERATION).scenarios:
-        for dag in ("federated_retraining", "forecast", "model_rollback"):
+        for dag in ("federated_retraining", "forecast", "model_rollback", "drift_watch"):
             assert text.count(f"| `{dag}__{scenario}` |") == 1
     assert str(FEDERATION.parents[1]) not in text
 

@@ -9,13 +9,13 @@ from datetime import timedelta
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import RetryAction
+from airflow.sdk import CronDataIntervalTimetable, RetryAction
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 from fl_airflow.assets import global_model
-from fl_airflow.graph import forecast_graph, retraining_graph, rollback_graph
+from fl_airflow.graph import Node, forecast_graph, retraining_graph, rollback_graph, watch_graph
 from fl_airflow.installation import (
     DAGS_FOLDER,
     FEDERATION,
@@ -23,6 +23,7 @@ from fl_airflow.installation import (
     forecast_dag_id,
     retraining_dag_id,
     rollback_dag_id,
+    watch_dag_id,
 )
 from fl_airflow.notifier import RedRunNotifier
 from fl_airflow.operator import FLStageOperator
@@ -37,6 +38,8 @@ GRAPHS = {
     retraining_dag_id(SCENARIO): retraining_graph(MEMBERS, CONFIG.scenarios[SCENARIO].rounds.groups),
     forecast_dag_id(SCENARIO): forecast_graph(MEMBERS),
     rollback_dag_id(SCENARIO): rollback_graph(),
+    # What starts the retraining is no stage.
+    watch_dag_id(SCENARIO): (*watch_graph(MEMBERS), Node("retrain", None, ("drift",))),
 }
 
 
@@ -70,9 +73,17 @@ def test_every_dag_file_imports_without_an_error(bag):
     assert bag.import_errors == {}
 
 
-def test_every_scenario_has_its_three_dags_and_there_are_no_others(bag):
-    ids = (retraining_dag_id, forecast_dag_id, rollback_dag_id)
+def test_every_scenario_has_its_four_dags_and_there_are_no_others(bag):
+    ids = (retraining_dag_id, forecast_dag_id, rollback_dag_id, watch_dag_id)
     assert set(bag.dags) == {dag_id(scenario) for scenario in CONFIG.scenarios for dag_id in ids}
+
+
+def test_a_watch_is_daily_and_starts_the_scenarios_own_retraining(bag):
+    dag = bag.dags[watch_dag_id(SCENARIO)]
+    assert CONFIG.scenarios[SCENARIO].drift.cron == "@daily"
+    assert dag.schedule == CronDataIntervalTimetable("@daily", timezone=CONFIG.scenarios[SCENARIO].schedule.timezone)
+    assert [task.task_id for task in dag.leaves] == ["retrain"]
+    assert dag.get_task("retrain").trigger_dag_id == retraining_dag_id(SCENARIO)
 
 
 def test_every_dag_file_is_short_and_found_by_airflow():
@@ -151,7 +162,9 @@ def test_every_dag_and_every_task_says_what_it_is_for(any_dag):
 
 def test_a_red_run_is_told_by_the_dag_and_not_by_its_tasks(any_dag):
     assert isinstance(any_dag.on_failure_callback, RedRunNotifier)
-    assert not any(task.on_failure_callback for task in any_dag.tasks)
+    # What a stage's task calls takes the trace out of its lineage; it tells nobody.
+    told = {callback.__name__ for task in any_dag.tasks for callback in task.on_failure_callback}
+    assert told <= {"_forget_trace"}
 
 
 def test_a_serialized_dag_keeps_its_parameters_once(any_dag):

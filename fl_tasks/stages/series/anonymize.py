@@ -20,12 +20,14 @@ from fl_tasks.contracts.data import (
 )
 from fl_tasks.contracts.errors import ConfigError, DataRejected, InputError
 from fl_tasks.contracts.source import SourceConfig
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.data.flow_table import ProtectedFlowTable, protect, read_flow_table, write_flow_table
 from fl_tasks.data.pseudonymize import agency_secret, looks_like, pseudonyms, run_key
 from fl_tasks.data.series import Series, read_series, write_series
 from fl_tasks.data.small_cells import publishable
+from fl_tasks.stages.lineage import as_input, facts_of, of_run, own
 from fl_tasks.stages.reuse import Reads, digests
+from fl_tasks.stages.series import lineage
 
 log = logging.getLogger(__name__)
 
@@ -58,19 +60,20 @@ def run(spec: StageSpec) -> StageResult:
         "stage=anonymize agency=%s identifiers=%d suppressed=%s",
         *(spec.agency, len(record.identifiers), counts.get("suppressed")),
     )
-    namespace, run_folder = f"agency:{spec.agency}", f"runs/{spec.run_id}"
-    inputs = [f"{run_folder}/{raw_path(spec.folder).name}"]
-    outputs = [f"{run_folder}/{deidentified_path(spec.folder).name}"]
+    inputs = [of_run(spec, raw_path(spec.folder).name, as_input(lineage.raw(source, record.identifiers)))]
+    outputs = [of_run(spec, deidentified_path(spec.folder).name, facts_of(lineage.deidentified(record.identifiers)))]
     if source.flow_table is not None and record.suppressed is not None:
-        inputs.append(source.flow_table.path)
-        outputs.append(f"{run_folder}/{flow_table_path(spec.folder).name}")
+        flows = source.flow_table
+        inputs.append(own(spec, flows.path, facts_of(lineage.delivered_flows(flows), source=source)))
+        protected = facts_of(lineage.protected_flows(flows, of=1))
+        outputs.append(of_run(spec, flow_table_path(spec.folder).name, protected))
     return StageResult(
         stage="anonymize",
         status="done",
         counts=counts,
         digests={"deidentified": record.sha256},
-        inputs=tuple(DatasetRef(namespace=namespace, name=name) for name in inputs),
-        outputs=tuple(DatasetRef(namespace=namespace, name=name) for name in outputs),
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
     )
 
 

@@ -12,12 +12,14 @@ from fl_tasks.contracts.config import load_scenario, load_series_source
 from fl_tasks.contracts.data import Ingested, accepted_path, ingested_path, prepared_path, raw_path
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.source import SourceConfig
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.data.accepted import changed_months, load_accepted
 from fl_tasks.data.ingest import read_source, reading_span, record
 from fl_tasks.data.series import Series, read_series, write_series
 from fl_tasks.data.small_cells import publishable
+from fl_tasks.stages.lineage import facts_of, of_run, own
 from fl_tasks.stages.reuse import Reads, source_digests
+from fl_tasks.stages.series import lineage
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +47,14 @@ def run(spec: StageSpec) -> StageResult:
         raw, ingested = _read(spec, spec.agency, source)
     counts = publishable({"rows": len(raw.times), "series": len(raw.names)})
     log.info("stage=ingest agency=%s rows=%s series=%s", spec.agency, counts.get("rows"), counts.get("series"))
-    namespace = f"agency:{spec.agency}"
     return StageResult(
         stage="ingest",
         status="done",
         reason="; ".join(ingested.notes)[:500],
         counts=counts,
         digests={"raw": sha256_file(path)},
-        inputs=(DatasetRef(namespace=namespace, name=source.where),),
-        outputs=(DatasetRef(namespace=namespace, name=f"runs/{spec.run_id}/{path.name}"),),
+        inputs=(own(spec, source.where, facts_of(lineage.delivered(source), source=source)),),
+        outputs=(of_run(spec, path.name, facts_of(lineage.raw(source, raw.identifiers))),),
     )
 
 

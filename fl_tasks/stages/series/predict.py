@@ -19,7 +19,7 @@ from fl_tasks.contracts.errors import ConfigError, DataRejected
 from fl_tasks.contracts.jobs import ModelSpec, PredictJob
 from fl_tasks.contracts.series_config import SeriesConfig
 from fl_tasks.contracts.source import SourceConfig
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
 from fl_tasks.contracts.units import conversion
 from fl_tasks.data.forecast_files import Forecast, draw_forecast, forecast_path, picture_path, write_forecast
@@ -28,10 +28,12 @@ from fl_tasks.data.series import Series, read_series
 from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.value_scale import Scale, model_scale
 from fl_tasks.data.windows import Latest, latest_windows
-from fl_tasks.stages.champions import NoChampion, accept_champion, model_name
+from fl_tasks.stages.champions import NoChampion, accept_champion
 from fl_tasks.stages.context import StageSkipped
 from fl_tasks.stages.learning_process import run_job
+from fl_tasks.stages.lineage import as_input, champion_ref, facts_of, of_run, own
 from fl_tasks.stages.policy import open_gate
+from fl_tasks.stages.series import lineage
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +92,12 @@ def run(spec: StageSpec) -> StageResult:
         counts=publishable({"series": len(forecast.names)}),
         digests={"forecast": digest, "model": champion.model_sha256},
         inputs=(
-            DatasetRef(namespace="exchange", name=f"registry/{spec.scenario}/{model_name(champion.model_sha256)}"),
-            DatasetRef(namespace=f"agency:{agency}", name=f"runs/{spec.run_id}/{standardized_path(spec.folder).name}"),
+            champion_ref(champion),
+            of_run(spec, standardized_path(spec.folder).name, as_input(lineage.standardized(source, config))),
         ),
-        outputs=tuple(
-            DatasetRef(namespace=f"agency:{agency}", name=path.relative_to(folder).as_posix())
-            for path in (table, picture)
+        outputs=(
+            own(spec, table.relative_to(folder).as_posix(), facts_of(lineage.forecasts(of=1))),
+            own(spec, picture.relative_to(folder).as_posix()),
         ),
     )
 

@@ -17,11 +17,13 @@ from fl_tasks.contracts.data import (
     standardized_path,
     standardized_record_path,
 )
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.data.series import read_series, write_series
 from fl_tasks.data.small_cells import publishable_parts
 from fl_tasks.data.standardize import check_rows, standardize
+from fl_tasks.stages.lineage import as_input, facts_of, kept, of_run
 from fl_tasks.stages.reuse import Reads, digests
+from fl_tasks.stages.series import lineage
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ def run(spec: StageSpec) -> StageResult:
     """
     config = load_scenario(spec.federation, spec.scenario).series
     source = load_series_source(spec.federation, spec.agency, spec.scenario)
-    outcome = standardize(read_series(deidentified_path(spec.folder)), source, config)
+    rows_before = read_series(deidentified_path(spec.folder))
+    outcome = standardize(rows_before, source, config)
     grid, quarantine = standardized_path(spec.folder), quarantine_path(spec.folder)
     write_series(quarantine, outcome.quarantine, reasons=outcome.reasons)
     write_series(grid, outcome.grid)
@@ -48,14 +51,17 @@ def run(spec: StageSpec) -> StageResult:
         {"rows_out": rows.rows_out, "quarantined": rows.quarantined, "merged": rows.merged},
     )
     log.info("stage=standardize agency=%s rows_in=%s", spec.agency, counts.get("rows_in"))
-    namespace, run_folder = f"agency:{spec.agency}", f"runs/{spec.run_id}"
+    before = lineage.deidentified({name: source.identifiers.get(name, "") for name in rows_before.identifiers})
     return StageResult(
         stage="standardize",
         status="done",
         counts=counts,
         digests={"standardized": sha256_file(grid)},
-        inputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{deidentified_path(spec.folder).name}"),),
-        outputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in (grid, quarantine)),
+        inputs=(of_run(spec, deidentified_path(spec.folder).name, as_input(before)),),
+        outputs=(
+            of_run(spec, grid.name, facts_of(lineage.standardized(source, config))),
+            of_run(spec, quarantine.name, facts_of(kept(before))),
+        ),
     )
 
 

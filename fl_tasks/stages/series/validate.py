@@ -19,7 +19,7 @@ from fl_tasks.contracts.data import (
     standardized_path,
     standardized_record_path,
 )
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.data import drift
 from fl_tasks.data.accepted import load_accepted, save_accepted
 from fl_tasks.data.examples import freeze, part_examples
@@ -29,6 +29,8 @@ from fl_tasks.data.series import read_series
 from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.windows import Windows
 from fl_tasks.stages.context import folder_of
+from fl_tasks.stages.lineage import as_input, checks_of, facts_of, of_run
+from fl_tasks.stages.series import lineage
 from fl_tasks.stages.suites import load_suite
 
 log = logging.getLogger(__name__)
@@ -69,7 +71,8 @@ def run(spec: StageSpec) -> StageResult:
             psi=drift.psi(known.reference[drift.VALUE], values),
             volume_ratio=drift.values_a_day(values, interval) / known.values_a_day,
         )
-    report = judge(frames, suite.suites(source, scenario.series, interval), docs=data_docs_path(spec.folder))
+    suites = suite.suites(source, scenario.series, interval)
+    report = judge(frames, suites, docs=data_docs_path(spec.folder))
     write_atomic(quality_path(spec.folder), report.model_dump_json(indent=1).encode())
     require(report, told(frames["columns"]))
     prepared = freeze(spec.folder, grid, windows, scenario.series, rows, unit=source.unit, population=source.population)
@@ -93,17 +96,25 @@ def run(spec: StageSpec) -> StageResult:
         len(report.failed("warning")),
         prepared.sha256,
     )
-    namespace, run_folder = f"agency:{spec.agency}", f"runs/{spec.run_id}"
+    checks = checks_of(report, suites, "observations")
     return StageResult(
         stage="validate",
         status="done",
         reason=f"warning: {warnings}"[:500] if warnings else "",
         counts=counts,
         digests={"examples": prepared.sha256},
-        inputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{standardized_path(spec.folder).name}"),),
+        inputs=(
+            of_run(
+                spec,
+                standardized_path(spec.folder).name,
+                as_input(lineage.standardized(source, scenario.series), checks=checks),
+            ),
+        ),
         outputs=tuple(
-            DatasetRef(
-                namespace=namespace, name=f"{run_folder}/{part_examples(spec.folder, part).relative_to(spec.folder)}"
+            of_run(
+                spec,
+                part_examples(spec.folder, part).relative_to(spec.folder).as_posix(),
+                facts_of(lineage.examples()),
             )
             for part in windows.parts
         ),

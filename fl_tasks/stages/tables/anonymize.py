@@ -27,8 +27,9 @@ from fl_tasks.contracts.data import (
     rejected_path,
 )
 from fl_tasks.contracts.errors import InputError
+from fl_tasks.contracts.lineage import ColumnFact
 from fl_tasks.contracts.preparation import Preparation
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.data.pseudonymize import agency_secret, run_key
 from fl_tasks.data.tables import reasons
 from fl_tasks.data.tables.declaration import Declared
@@ -42,8 +43,10 @@ from fl_tasks.data.tables.deidentify import (
 )
 from fl_tasks.data.tables.ingest import check_balance
 from fl_tasks.data.tables.table import Table, joined, read_reasons, read_table, write_table
+from fl_tasks.stages.lineage import as_input, facts_of, of_run
 from fl_tasks.stages.reuse import Reads, digests
 from fl_tasks.stages.series.anonymize import pseudonym_secret_path
+from fl_tasks.stages.tables import lineage
 from fl_tasks.stages.tables.hierarchies import hierarchies_folder, hierarchy_digests, load_hierarchies
 from fl_tasks.stages.tables.ingest import counts_of, declared_of, read_ingested, table_of
 from fl_tasks.stages.tables.preparation import agreed
@@ -68,17 +71,29 @@ def run(spec: StageSpec) -> StageResult:
     record = _frozen(spec) or _anonymize(spec, declared)
     counts = row_counts(record)
     log.info("stage=anonymize agency=%s identifiers=%d", spec.agency, len(record.identifiers))
-    namespace, run_folder = f"agency:{spec.agency}", f"runs/{spec.run_id}"
-    inputs = (raw_path(spec.folder), rejected_path(spec.folder))
-    outputs = (deidentified_path(spec.folder), quarantine_path(spec.folder))
+    rejected = lineage.rejected(declared, record.identifiers)
     return StageResult(
         stage="anonymize",
         status="done",
         counts=counts,
         digests={"deidentified": record.sha256},
-        inputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in inputs),
-        outputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in outputs),
+        inputs=(
+            of_run(spec, raw_path(spec.folder).name, as_input(lineage.raw(declared, record.identifiers))),
+            of_run(spec, rejected_path(spec.folder).name, as_input(rejected)),
+        ),
+        outputs=(
+            of_run(spec, deidentified_path(spec.folder).name, facts_of(deidentified_columns(spec, declared, record))),
+            of_run(spec, quarantine_path(spec.folder).name, facts_of(lineage.quarantined(rejected))),
+        ),
     )
+
+
+def deidentified_columns(spec: StageSpec, declared: Declared, record: Deidentified) -> list[ColumnFact]:
+    """Return the columns of the rows that this stage left, and what became of each."""
+    applied = preparation_path(spec.folder)
+    levels = Preparation.model_validate_json(applied.read_bytes()).levels if applied.exists() else {}
+    released = declared.config.privacy is not None and not declared.scoring
+    return lineage.deidentified(declared, record.identifiers, levels, released=released)
 
 
 def reads(spec: StageSpec) -> Reads | None:

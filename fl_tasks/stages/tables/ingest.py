@@ -9,14 +9,16 @@ from fl_tasks.contracts.base import sha256_file, write_atomic
 from fl_tasks.contracts.config import load_scenario, load_table_source
 from fl_tasks.contracts.data import Harmonized, Ingested, ingested_path, prepared_path, raw_path, rejected_path
 from fl_tasks.contracts.errors import ConfigError, MissingInput
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.contracts.table_source import TableSource
 from fl_tasks.data.ingest import reading_span
 from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.tables.declaration import Declared, declare
 from fl_tasks.data.tables.harmonize import Days
 from fl_tasks.data.tables.ingest import check_balance, ingest, replay_note, require_rows
+from fl_tasks.stages.lineage import facts_of, of_run, own
 from fl_tasks.stages.reuse import Reads, source_digests
+from fl_tasks.stages.tables import lineage
 from fl_tasks.stages.tables.hierarchies import hierarchies_folder, hierarchy_digests, load_domains
 
 log = logging.getLogger(__name__)
@@ -41,17 +43,17 @@ def run(spec: StageSpec) -> StageResult:
     rows = found.rows
     counts = counts_of(rejected=rows.quarantined, merged=rows.merged, rows_out=rows.rows_out)
     log.info("stage=ingest agency=%s rows_in=%s", spec.agency, counts.get("rows_in"))
-    namespace, raw = f"agency:{spec.agency}", raw_path(spec.folder)
+    raw, rejected = raw_path(spec.folder), rejected_path(spec.folder)
     return StageResult(
         stage="ingest",
         status="done",
         reason="; ".join(ingested.notes)[:500],
         counts=counts,
         digests={"raw": sha256_file(raw)},
-        inputs=(DatasetRef(namespace=namespace, name=source.where),),
-        outputs=tuple(
-            DatasetRef(namespace=namespace, name=f"runs/{spec.run_id}/{path.name}")
-            for path in (raw, rejected_path(spec.folder))
+        inputs=(own(spec, source.where, facts_of(lineage.delivered(declared), source=source)),),
+        outputs=(
+            of_run(spec, raw.name, facts_of(lineage.raw(declared, found.identifiers))),
+            of_run(spec, rejected.name, facts_of(lineage.rejected(declared, found.identifiers))),
         ),
     )
 

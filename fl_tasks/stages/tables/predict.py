@@ -16,7 +16,7 @@ from fl_tasks.contracts.data import deidentified_path, features_path, preparatio
 from fl_tasks.contracts.errors import ConfigError, DataRejected, InputError, MissingInput
 from fl_tasks.contracts.jobs import PredictJob
 from fl_tasks.contracts.preparation import Preparation
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
 from fl_tasks.data.small_cells import publishable
@@ -24,10 +24,12 @@ from fl_tasks.data.tables.declaration import Declared
 from fl_tasks.data.tables.score_files import Scores, scores_path, write_scores
 from fl_tasks.data.tables.table import Table, read_table
 from fl_tasks.scenarios import load
-from fl_tasks.stages.champions import NoChampion, accept_champion, model_name
+from fl_tasks.stages.champions import NoChampion, accept_champion
 from fl_tasks.stages.context import StageSkipped
 from fl_tasks.stages.learning_process import run_job
+from fl_tasks.stages.lineage import as_input, champion_ref, facts_of, of_run, own
 from fl_tasks.stages.policy import open_gate
+from fl_tasks.stages.tables import lineage
 from fl_tasks.stages.tables.ingest import declared_of, read_ingested, span_of, table_of
 
 log = logging.getLogger(__name__)
@@ -80,10 +82,13 @@ def run(spec: StageSpec) -> StageResult:
         counts=publishable({"rows": len(table)}),
         digests={"scores": digest, "model": champion.model_sha256},
         inputs=(
-            DatasetRef(namespace="exchange", name=f"registry/{spec.scenario}/{model_name(champion.model_sha256)}"),
-            DatasetRef(namespace=f"agency:{agency}", name=f"runs/{spec.run_id}/{features_path(spec.folder).name}"),
+            champion_ref(champion),
+            of_run(spec, features_path(spec.folder).name, as_input(lineage.features(config))),
+            of_run(spec, deidentified_path(spec.folder).name),
         ),
-        outputs=(DatasetRef(namespace=f"agency:{agency}", name=path.relative_to(folder).as_posix()),),
+        outputs=(
+            own(spec, path.relative_to(folder).as_posix(), facts_of(lineage.scores(list(scores.pseudonyms), of=1))),
+        ),
     )
 
 

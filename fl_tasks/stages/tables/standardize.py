@@ -12,15 +12,18 @@ from fl_tasks.contracts.config import load_scenario
 from fl_tasks.contracts.data import deidentified_path, deidentified_record_path, features_path, preparation_path
 from fl_tasks.contracts.errors import MissingInput
 from fl_tasks.contracts.preparation import Preparation
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.data.small_cells import publishable
 from fl_tasks.data.tables.examples import save_array
 from fl_tasks.data.tables.features import encode, encode_pictures
 from fl_tasks.data.tables.table import Table, read_table
+from fl_tasks.stages.lineage import as_input, facts_of, of_run
 from fl_tasks.stages.reuse import Reads, digests
-from fl_tasks.stages.tables.anonymize import checked_record, row_counts
+from fl_tasks.stages.tables import lineage
+from fl_tasks.stages.tables.anonymize import checked_record, deidentified_columns, row_counts
 from fl_tasks.stages.tables.hierarchies import hierarchies_folder, hierarchy_digests, load_hierarchies
+from fl_tasks.stages.tables.ingest import declared_of
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +45,14 @@ def run(spec: StageSpec) -> StageResult:
     told = publishable({"rows": len(table)}) if row_counts(record) else {}
     counts = told | {"features": int(np.prod(x.shape[1:]))}
     log.info("stage=standardize agency=%s rows=%s", spec.agency, counts.get("rows"))
-    namespace, run_folder = f"agency:{spec.agency}", f"runs/{spec.run_id}"
+    before = deidentified_columns(spec, declared_of(spec), record)
     return StageResult(
         stage="standardize",
         status="done",
         counts=counts,
         digests={"features": sha256_file(features)},
-        inputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}"),),
-        outputs=(DatasetRef(namespace=namespace, name=f"{run_folder}/{features.name}"),),
+        inputs=(of_run(spec, path.name, as_input(before)),),
+        outputs=(of_run(spec, features.name, facts_of(lineage.features(config))),),
     )
 
 

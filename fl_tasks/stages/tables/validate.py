@@ -27,7 +27,7 @@ from fl_tasks.contracts.data import (
     raw_path,
 )
 from fl_tasks.contracts.errors import MissingInput
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec
+from fl_tasks.contracts.stage import StageResult, StageSpec
 from fl_tasks.contracts.table_config import TableConfig
 from fl_tasks.data import drift
 from fl_tasks.data.accepted import load_accepted, save_accepted
@@ -42,10 +42,12 @@ from fl_tasks.data.tables.features import codes_of, encode_target
 from fl_tasks.data.tables.table import Table, read_table
 from fl_tasks.data.windows import Part
 from fl_tasks.stages.context import folder_of
+from fl_tasks.stages.lineage import as_input, checks_of, facts_of, of_run
 from fl_tasks.stages.suites import load_suite
-from fl_tasks.stages.tables.anonymize import checked_record, row_counts
+from fl_tasks.stages.tables import lineage
+from fl_tasks.stages.tables.anonymize import checked_record, deidentified_columns, row_counts
 from fl_tasks.stages.tables.hierarchies import hierarchies_folder, load_domains, load_hierarchies
-from fl_tasks.stages.tables.ingest import read_ingested, span_of, table_of
+from fl_tasks.stages.tables.ingest import declared_of, read_ingested, span_of, table_of
 from fl_tasks.stages.tables.standardize import read_preparation
 
 log = logging.getLogger(__name__)
@@ -89,7 +91,8 @@ def run(spec: StageSpec) -> StageResult:
     if known is not None:
         frames["drift"] = quality.moved(known, raw, config, domains)
         frames["volume"] = quality.volume(ratio=days / known.values_a_day)
-    report = judge(frames, load_suite(spec.scenario).suites(config, labels), docs=data_docs_path(spec.folder))
+    suites = load_suite(spec.scenario).suites(config, labels)
+    report = judge(frames, suites, docs=data_docs_path(spec.folder))
     write_atomic(quality_path(spec.folder), report.model_dump_json(indent=1).encode())
     require(report, told(frames["columns"]))
     prepared = _freeze(spec, scenario, table, labels, chosen, record)
@@ -108,17 +111,23 @@ def run(spec: StageSpec) -> StageResult:
         "stage=validate agency=%s checks=%d warnings=%d sha256=%s",
         *(spec.agency, len(report.checks), len(report.failed("warning")), prepared),
     )
-    namespace, run_folder = f"agency:{spec.agency}", f"runs/{spec.run_id}"
-    inputs = (deidentified_path(spec.folder), features_path(spec.folder))
+    released = as_input(deidentified_columns(spec, declared_of(spec), record), checks=checks_of(report, suites, "rows"))
     return StageResult(
         stage="validate",
         status="done",
         reason=f"warning: {warnings}"[:500] if warnings else "",
         counts=publishable(sizes) if row_counts(record) else {},
         digests={"examples": prepared},
-        inputs=tuple(DatasetRef(namespace=namespace, name=f"{run_folder}/{path.name}") for path in inputs),
+        inputs=(
+            of_run(spec, deidentified_path(spec.folder).name, released),
+            of_run(spec, features_path(spec.folder).name, as_input(lineage.features(config))),
+        ),
         outputs=tuple(
-            DatasetRef(namespace=namespace, name=f"{run_folder}/examples/{part_examples(spec.folder, part).name}")
+            of_run(
+                spec,
+                part_examples(spec.folder, part).relative_to(spec.folder).as_posix(),
+                facts_of(lineage.examples(config, test=part == "test")),
+            )
             for part in chosen
         ),
     )
