@@ -88,12 +88,15 @@ def join(home: Home, federation: Path, agency: str, url: str, ca_file: Path, fin
             f"{ca_file}: has fingerprint {authority}, expected was {fingerprint}: it is not the file that the "
             "coordinator speaks of; nothing was written"
         )
+    if not url.startswith("https://"):
+        raise ConfigError(
+            "--url: a coordinator's server is reached by https://HOST[:PORT]; a store of s3:// or sftp:// is named in "
+            "connection.yaml by hand"
+        )
     try:
         connection = Connection(exchange=url, ca_file=Path(_AUTHORITY))
     except ValidationError as error:
-        raise ConfigError(f"--url {url}: {describe(error)}") from error
-    if connection.scheme != "https":
-        raise ConfigError(f"--url {url}: a coordinator's server is reached by https://HOST[:PORT]")
+        raise ConfigError(f"--url: {describe(error)}") from error
     server = ask_server(connection.exchange, ca_file)
     folder = home.agency(agency)
     make_private_folder(folder)

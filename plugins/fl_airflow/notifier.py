@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from asgiref.sync import sync_to_async
 
 from fl_airflow.installation import DagKind, federated_run_id, installation_home
 from fl_tasks.contracts.config import NotifyConfig, ScenarioConfig
@@ -86,12 +87,13 @@ def late_run_alert(scenario: ScenarioConfig, kind: DagKind) -> DeadlineAlert | N
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=dt.timedelta(hours=scenario.notify.deadline_hours),
-        callback=SyncCallback(tell_of_late_run, kwargs=told),
+        # Of the two kinds of callback only this one, which runs in the triggerer, may read a connection.
+        callback=AsyncCallback(tell_of_late_run, kwargs=told),
     )
 
 
-def tell_of_late_run(context: Mapping[str, Any], scenario: str, notify: Mapping[str, Any]) -> None:
-    """Tell of a retraining that is not over in time; Airflow calls it, in a process of its own, with what it stored.
+async def tell_of_late_run(context: Mapping[str, Any], scenario: str, notify: Mapping[str, Any]) -> None:
+    """Tell of a retraining that is not over in time; Airflow calls it, in the triggerer, with what it stored.
 
     Args:
         context: Holds what the API says of the run.
@@ -109,7 +111,7 @@ def tell_of_late_run(context: Mapping[str, Any], scenario: str, notify: Mapping[
         "reason": f"not over {channels.deadline_hours:g} hours after it was queued; it runs on",
         "runbook": _RUNBOOKS["retraining"],
     }
-    _tell("late run", notice, channels)
+    await sync_to_async(_tell)("late run", notice, channels)
 
 
 def _tell(what: str, notice: Notice, notify: NotifyConfig) -> None:

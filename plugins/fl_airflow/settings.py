@@ -19,7 +19,8 @@ def environment(home: Path, *, lineage: Path | None = None) -> dict[str, str]:
 
     Args:
         home: The installation's home folder.
-        lineage: File that gets the lineage events of a run, one a line; without it there are none.
+        lineage: File that gets the lineage events of a run, one a line, unless openlineage.yml in the home folder names
+            another transport; without it there are none.
     """
     airflow = airflow_home(home)
     # An Airflow of the user's own, set by environment, must not reach into this one.
@@ -40,9 +41,7 @@ def environment(home: Path, *, lineage: Path | None = None) -> dict[str, str]:
     if lineage is not None:
         env |= {
             "AIRFLOW__OPENLINEAGE__NAMESPACE": "huiliu",
-            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
-                {"type": "file", "log_file_path": str(lineage), "append": True}
-            ),
+            **_transport(home, lineage),
             "AIRFLOW__OPENLINEAGE__EMISSION_POLICY": json.dumps(
                 [
                     {
@@ -61,3 +60,12 @@ def environment(home: Path, *, lineage: Path | None = None) -> dict[str, str]:
             "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
         }
     return env
+
+
+def _transport(home: Path, lineage: Path) -> dict[str, str]:
+    """Say where lineage events go: by the operator's own file where there is one."""
+    own = home / "openlineage.yml"
+    if own.exists():
+        return {"AIRFLOW__OPENLINEAGE__CONFIG_PATH": str(own)}
+    transport = {"type": "file", "log_file_path": str(lineage), "append": True}
+    return {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport)}

@@ -129,9 +129,21 @@ def test_a_file_that_is_no_authoritys_is_not_taken(server, host, tmp_path, make,
     assert "coordinator" in said
 
 
-@pytest.mark.parametrize("url", ["s3://bucket", "http://localhost", "localhost:8443", "https://me:word@localhost"])
-def test_an_address_of_another_kind_is_not_taken(server, host, url):
-    assert f"ConfigError: --url {url}: " in refused(host, url, server.ca)
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("s3://bucket", "is reached by https://HOST[:PORT]"),
+        ("http://localhost", "is reached by https://HOST[:PORT]"),
+        ("localhost:8443", "is reached by https://HOST[:PORT]"),
+        ("https://me:opensesame@localhost", "must hold no password"),
+        ("https://", "must be an address"),
+    ],
+)
+def test_an_address_of_another_kind_is_not_taken(server, host, url, text):
+    said = refused(host, url, server.ca)
+    assert "ConfigError: --url: " in said
+    assert text in said
+    assert "opensesame" not in said
 
 
 def test_a_server_that_is_not_there_is_worth_another_try(server, gone, host):

@@ -96,8 +96,8 @@ def test_new_keys_that_wait_without_a_protocol_key_do_not_become_others(agency):
 
 def test_a_set_of_keys_that_was_cut_off_is_made_anew(agency):
     unfinished = next_folder(agency.folder).with_name(".next")
-    protocol_key_path(unfinished).parent.mkdir(parents=True)
-    protocol_key_path(unfinished).write_bytes(b"half")
+    airflow_key_path(unfinished).parent.mkdir(parents=True)
+    airflow_key_path(unfinished).write_bytes(b"half")
     agency.done("rotate")
     assert len(keys(next_folder(agency.folder))) == len(PATHS)
     assert not unfinished.exists()

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 from fl_airflow.hosts.founding import free_network, make
@@ -29,7 +28,7 @@ from fl_tasks.contracts.paths import Home
 from fl_tasks.scenarios.hand_out import hand_out
 from tests.benchmarks.growth_federation import SCENARIO, Size, readings, write_federation
 from tests.benchmarks.round_measure import MeasurementFailed
-from tests.federation.site import not_possible
+from tests.federation.site import Patient, not_possible
 
 AGENCIES = (4, 8, 16, 20)
 ROUNDS = 3
@@ -98,12 +97,12 @@ def _made(root: Path, size: Size) -> Layout:
 
 
 def _retrained(layout: Layout, size: Size) -> dict[str, float]:
-    api, dag_id = open_api(layout), retraining_dag_id(SCENARIO)
+    api, dag_id = Patient(open_api(layout)), retraining_dag_id(SCENARIO)
     state = read_state(layout.home)
     assert state is not None
     scheduler, supervisor = state.parts["scheduler"].process, state.supervisor
     assert scheduler is not None
-    run_id = start_retraining(layout, api, {"interval": INTERVAL, "local_only": False})
+    run_id = start_retraining(layout, open_api(layout), {"interval": INTERVAL, "local_only": False})
     path = f"/dags/{dag_id}/dagRuns/{run_id}"
     while (run := api.call("GET", path))["state"] == "queued":
         time.sleep(0.5)
@@ -116,7 +115,7 @@ def _retrained(layout: Layout, size: Size) -> dict[str, float]:
         while (run := api.call("GET", path))["state"] == "running":
             if time.monotonic() - began > MOST_SECONDS:
                 raise MeasurementFailed(f"{size.agencies} agencies: not over after {MOST_SECONDS:.0f} s")
-            time.sleep(1.0)
+            time.sleep(2.0)
     finally:
         over.set()
         memory.join()
@@ -137,7 +136,7 @@ def _retrained(layout: Layout, size: Size) -> dict[str, float]:
     }
 
 
-def _tasks(api: Any, path: str) -> list[dict]:
+def _tasks(api: Patient, path: str) -> list[dict]:
     found: list[dict] = []
     while True:
         page = api.call("GET", f"{path}/taskInstances?limit=100&offset={len(found)}&order_by=id")

@@ -56,7 +56,7 @@ class Patient:
         self._api = api
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        end = time.monotonic() + 60.0
+        end = time.monotonic() + 120.0
         while True:
             try:
                 return self._api.call(method, path, body)

@@ -12,6 +12,7 @@ import sys
 import pytest
 from fl_airflow.federation import prepare_airflow
 from fl_airflow.installation import federated_run_id
+from fl_airflow.server.config import lineage_file
 from fl_airflow.settings import environment
 from fl_airflow.stage_process import OWNER, start_daemon
 
@@ -173,3 +174,16 @@ def test_tasks_of_an_agency_ran_at_its_worker_only(site, run):
         task["queue"]: task["hostname"] for task in site.task_instances(DAG, run).values() if task["queue"] != "default"
     }
     assert workers == {host.name: host.name for host in site.hosts}
+
+
+def test_the_lineage_of_an_agencys_tasks_is_at_the_agency_only(site, run):
+    def jobs(path) -> set[str]:
+        return {json.loads(line)["job"]["name"].partition(".")[2] for line in path.read_text().splitlines()}
+
+    at_the_coordinator = jobs(lineage_file(site.home))
+    assert {"cohort", "verdict"} <= at_the_coordinator
+    for host in site.hosts:
+        there = jobs(host.worker / "lineage" / "openlineage.jsonl")
+        assert {f"prepare.{host.name}.ingest", f"round_01.train.{host.name}"} <= there
+        assert all(host.name in name.split(".") for name in there)
+        assert not there & at_the_coordinator

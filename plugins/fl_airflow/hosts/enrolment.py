@@ -25,16 +25,18 @@ _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def enrol_agencies(layout: Layout, say: Callable[[str], None]) -> None:
-    """Let every agency join, be admitted, and approve the roster; set its worker up.
+    """Let every agency join, be admitted, and approve the roster; set its worker up. Later: approve the code again.
 
     Raises:
         ServerError: If a command fails; the message holds its last lines.
     """
     done = layout.root / "enrolled"
-    if done.exists():
-        return
     scenario = layout.file.scenario
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        if done.exists():
+            say("agencies approve the code as installed")
+            list(pool.map(lambda host: _fl(host, "agency", "approve-code"), layout.hosts))
+            return
         say("agencies join")
         list(pool.map(lambda host: _join(layout, host), layout.hosts))
         say("the coordinator admits the agencies")

@@ -116,6 +116,13 @@ def configure_server(layout: Layout) -> ServerConfig:
     return config
 
 
+def refresh_dags(layout: Layout) -> None:
+    """Bring every party's copy of the DAG files, not of the YAMLs, to the checkout's; agencies approve it anew."""
+    for dags in (layout.dags, *(host.dags for host in layout.hosts)):
+        for path in dags.glob("*.py"):
+            shutil.copy(DAGS_FOLDER / path.name, path)
+
+
 def copy_dags(source: Path, target: Path, file: FederationFile) -> None:
     """Copy the DAG files, and of the federation folder what belongs to one scenario and its agencies."""
     target.mkdir(parents=True)

@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable
 
-from fl_airflow.hosts.founding import configure_server
+from fl_airflow.hosts.founding import configure_server, refresh_dags
 from fl_airflow.hosts.layout import HOSTS, Layout
 from fl_airflow.server import control
+from fl_airflow.server.config import ServerConfig
 
 _SECONDS_EACH = 30.0  # to enrol an agency
 
@@ -25,5 +26,10 @@ def start(layout: Layout, say: Callable[[str], None]) -> None:
     ]
     os.environ[HOSTS] = str(layout.root)
     seconds = control.START_SECONDS + _SECONDS_EACH * len(layout.hosts)
-    control.bring_up(layout.home, lambda: configure_server(layout), supervise, say, seconds=seconds)
+
+    def configured() -> ServerConfig:
+        refresh_dags(layout)
+        return configure_server(layout)
+
+    control.bring_up(layout.home, configured, supervise, say, seconds=seconds)
     say(f"agencies: {', '.join(layout.file.agencies)}, each in a network namespace of its own; {layout.root}")

@@ -67,6 +67,7 @@ def configure_worker(folder: Path, config: WorkerConfig, key: bytes) -> None:
     except ValueError as error:
         raise ConfigError("the worker's key must be 32 raw bytes, as in the agency's keys/airflow.key") from error
     make_private_folder(folder)
+    make_private_folder(_lineage_file(folder).parent)  # its writer makes the file, not the folder
     write_atomic(key_path(folder), private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     write_atomic(config_path(folder), config.model_dump_json(by_alias=True, indent=2).encode())
 
@@ -109,7 +110,7 @@ def worker_environment(folder: Path, config: WorkerConfig) -> dict[str, str]:
 
     There is no database in it, no connection and no secret but the path of the worker's own key.
     """
-    env = environment(folder)
+    env = environment(folder, lineage=_lineage_file(folder))
     del env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     return env | {
         DAEMON_SOCKET: str(config.socket_folder),
@@ -117,7 +118,8 @@ def worker_environment(folder: Path, config: WorkerConfig) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": EDGE_EXECUTOR,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{config.url}/execution/",
         "AIRFLOW__EDGE__API_URL": f"{config.url}/edge_worker/v1/rpcapi",
-        "AIRFLOW__EDGE__JOB_POLL_INTERVAL": "1",
+        # Twenty workers that ask every second keep a core of the server busy.
+        "AIRFLOW__EDGE__JOB_POLL_INTERVAL": "2",
         "AIRFLOW__EDGE__HEARTBEAT_INTERVAL": "5",
         # What a task writes stays in the agency: the server gets its state, not its lines.
         "AIRFLOW__EDGE__PUSH_LOGS": "False",
@@ -133,3 +135,8 @@ def worker_environment(folder: Path, config: WorkerConfig) -> dict[str, str]:
         "AIRFLOW__API__CLIENT_USE_PUBLIC_CERTS": "False",
         "SSL_CERT_FILE": str(config.ca_file),
     }
+
+
+def _lineage_file(folder: Path) -> Path:
+    """The lineage events of the agency's tasks, which stay with the worker."""
+    return folder / "lineage" / "openlineage.jsonl"

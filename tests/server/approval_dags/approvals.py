@@ -24,7 +24,7 @@ HELD = {"gate": {"reason": "held", "digests": MODEL, "finished": True}}
 SCENARIOS = {
     "asked": ("admin", 72.0, PASSED),
     "refused": ("admin", 72.0, PASSED),
-    "unanswered": ("admin", 0.001, PASSED),
+    "unanswered": ("admin", 0.005, PASSED),
     "of_others": ("somebody_else", 72.0, PASSED),
     "held": ("admin", 72.0, HELD),
 }
