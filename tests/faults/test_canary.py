@@ -66,7 +66,7 @@ def test_the_search_finds_the_row_and_the_keys_inside(federation, undisturbed, n
     assert {f"agencies/{folder}/{name}.parquet" for name in ("raw", "standardized")} <= inside["row as double"]
     assert f"agencies/{folder}/examples/fit/x.npy" in inside["row in the network's input"]
     keys = [name for name in canary.key_needles(home) if "," not in name]
-    assert len([name for name in keys if name.split("/")[0] in AGENCIES]) == 3 * len(AGENCIES)
+    assert len([name for name in keys if name.split("/")[0] in AGENCIES]) == 4 * len(AGENCIES)
     assert all(f"agencies/{name.replace('/', '/keys/')}" in inside[name] for name in keys)
 
 

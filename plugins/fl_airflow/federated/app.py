@@ -45,14 +45,14 @@ PROTOCOL = 1
 _CHUNK = 2**20
 # A network that is cut says nothing: without an end the sender's next try would find its own upload busy.
 _SILENT_SECONDS = 15.0
+_REASONS: dict[int | str, str] = {
+    "default": "The server cannot answer now; its log says why.",
+    400: "The name is none of the exchange's, or a length or digest is missing or wrong.",
+    401: "The token does not show which admitted agency sent the request.",
+    403: "The name is another's, or the agency does not take part.",
+}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refusal, "description": text}
-    for status, text in {
-        "default": "The server cannot answer now; its log says why.",
-        400: "The name is none of the exchange's, or a length or digest is missing or wrong.",
-        401: "The token does not show which admitted agency sent the request.",
-        403: "The name is another's, or the agency does not take part.",
-    }.items()
+    status: {"model": Refusal, "description": text} for status, text in _REASONS.items()
 }
 _STORING: dict[int | str, dict[str, Any]] = {
     **_REFUSALS,
