@@ -78,10 +78,13 @@ class Asking:
 
 @pytest.fixture(scope="module")
 def asking(postgres_programs):
-    with reachable_folder() as folder, sinks.webhook() as hook, sinks.mailbox() as mail:
-        server = AirflowServer(folder / "home", DAGS, sinks.connections(hook, mail))
+    with reachable_folder() as folder, sinks.webhook() as hook:
+        server = AirflowServer(folder / "home", DAGS)
         try:
             server.start()
+            host = f"http://127.0.0.1:{hook.server_address[1]}/hooks/fl"
+            webhook = {"connection_id": "fl_webhook", "conn_type": "http", "host": host}
+            server.api.call("POST", "/connections", webhook)  # as an operator does; the environment's are not ours
             yield Asking(server, hook)
         finally:
             server.stop()
