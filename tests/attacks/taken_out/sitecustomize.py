@@ -29,7 +29,7 @@ def take_out(home: Path, spec_path: Path) -> None:
     from fl_tasks.stages.context import Desk
 
     def keep_every_version(exchange, called, data):
-        path = exchange._path(called)
+        path = exchange.path(called)
         version = home / "notebook" / spec["run_id"] / called / f"{len(data)}-{hash_of(data)}"
         for place in (path, version):
             place.parent.mkdir(parents=True, exist_ok=True)
