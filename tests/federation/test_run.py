@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from fl_airflow.federation import prepare_airflow
-from fl_airflow.installation import federated_run_id
+from fl_airflow.installation import federated_run_id, watch_dag_id
 from fl_airflow.server.config import lineage_file
 from fl_airflow.settings import environment
 from fl_airflow.stage_process import OWNER, start_daemon
@@ -187,3 +187,15 @@ def test_the_lineage_of_an_agencys_tasks_is_at_the_agency_only(site, run):
         assert {f"prepare.{host.name}.ingest", f"round_01.train.{host.name}"} <= there
         assert all(host.name in name.split(".") for name in there)
         assert not there & at_the_coordinator
+
+
+def test_a_watch_of_the_data_goes_over_the_same_hosts(site, run):
+    watch = watch_dag_id(SCENARIO)
+    id_ = site.trigger(watch, {"interval": ["2012-03-31", "2012-04-01"]})
+    state = site.wait(watch, id_, 200)
+    assert state == "success", site.failures(watch, id_)
+    tasks = site.task_instances(watch, id_)
+    for host in site.hosts:
+        assert tasks[f"{host.name}.watch"]["state"] == "success"
+        run_id = federated_run_id(SCENARIO, id_, "watch")
+        assert (Home(site.home).exchange(run_id) / "watch" / host.name).exists()
