@@ -143,6 +143,12 @@ def test_only_agencies_of_the_scenarios_roster_get_at_its_runs_and_models(server
     assert card.names() == ["cards/guest.json"]
 
 
+@pytest.mark.parametrize("kind", ["", "survey.", "watch.", "forecast."])
+def test_an_agency_of_the_roster_gets_at_every_kind_of_run_by_airflows_own_names(server, agencies, kind):
+    run_id = f"{kind}{SCENARIO}__manual__2026-11-29T05:02:31.978953+00:00"
+    assert agencies["east"].exchange(server, Space("runs", run_id)).names() == []
+
+
 def test_a_strangers_agency_is_not_admitted(server, agencies, run):
     with pytest.raises(NotAdmitted, match="fl coordinator admit"):
         Agency("stranger").exchange(server, run).names()

@@ -163,16 +163,18 @@ class Site(AirflowServer):
         path = Home(self.home).report(federated_run_id(SCENARIO, id_)) / "report.json"
         return Report.model_validate_json(path.read_bytes())
 
-    def agencies_logs(self, id_: str) -> str:
+    def agencies_logs(self, id_: str, dag_id: str = DAG) -> str:
         """Return the last lines that each failed task of an agency left with the agency."""
         texts = []
-        for name, task in self.task_instances(DAG, id_).items():
+        for name, task in self.task_instances(dag_id, id_).items():
             if task["state"] == "failed":
                 for host in self.hosts:
                     place = f"run_id={id_}/task_id={name}/attempt={task['try_number']}.log"
-                    path = host.worker / "airflow" / "logs" / f"dag_id={DAG}" / place
+                    path = host.worker / "airflow" / "logs" / f"dag_id={dag_id}" / place
                     if path.exists():
-                        texts.append("\n".join([f"--- {name}", *path.read_text().splitlines()[-6:]]))
+                        texts.append(
+                            "\n".join([f"--- {name}", *(line[:400] for line in path.read_text().splitlines()[-9:])])
+                        )
         return "\n".join(texts)
 
 

@@ -196,6 +196,6 @@ def test_a_watch_of_the_data_goes_over_the_same_hosts(site, run):
     assert state == "success", site.failures(watch, id_)
     tasks = site.task_instances(watch, id_)
     for host in site.hosts:
-        assert tasks[f"{host.name}.watch"]["state"] == "success"
+        assert tasks[f"{host.name}.watch"]["state"] == "success", site.agencies_logs(id_, watch)
         run_id = federated_run_id(SCENARIO, id_, "watch")
         assert (Home(site.home).exchange(run_id) / "watch" / host.name).exists()

@@ -49,7 +49,7 @@ def _rosters(home: Home, space: Space) -> list[Path]:
     """Where the roster of a space's scenario may lie: in a run's id the scenario ends at a double underscore."""
     if space.kind == "registry":
         return [approved_roster_path(home.coordinator, space.name)]
-    name = space.name.rpartition(".")[2] if re.match(r"[a-z]+\.", space.name) else space.name
+    name = space.name.partition(".")[2] if re.match(r"[a-z]+\.", space.name) else space.name
     ends = [match.start() for match in re.finditer("(?=__)", name)]
     return [approved_roster_path(home.coordinator, name[:end]) for end in reversed(ends)]
 
