@@ -15,9 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.exchange.admitted import LEEWAY_SECONDS
 from fl_tasks.exchange.errors import ClockSkewed, ExchangeUnreachable, NotTrusted
-
-PROTOCOL = 1
-"""Version of the federated server's interface that this software speaks."""
+from fl_tasks.exchange.store import PROTOCOL
 
 _SECONDS = 15.0
 

@@ -9,6 +9,9 @@ from fl_tasks.contracts.errors import MissingInput
 from fl_tasks.exchange.errors import ExchangeConflict, NameRefused
 
 # A model of hundreds of millions of parameters; messages of the set-up and acks are kilobytes.
+PROTOCOL = 1
+"""Version of the federated server's interface: an agency and its coordinator need the same."""
+
 MOST_BYTES = 2**31
 _PART = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 

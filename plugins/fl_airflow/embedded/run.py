@@ -15,10 +15,19 @@ from pathlib import Path
 from fl_airflow.embedded.dag_run import airflow_run_id
 from fl_airflow.embedded.memory import PeakMemory
 from fl_airflow.embedded.progress import Progress
-from fl_airflow.installation import DAGS_FOLDER, DagKind, federated_run_id, forecast_dag_id, retraining_dag_id
+from fl_airflow.installation import (
+    DAGS_FOLDER,
+    DagKind,
+    federated_run_id,
+    federation_folder,
+    forecast_dag_id,
+    retraining_dag_id,
+)
 from fl_airflow.process_tree import kill_descendants
 from fl_airflow.settings import airflow_home, environment
 from fl_airflow.stage_process import OWNER, start_daemon
+from fl_tasks.contracts.config import load_scenario
+from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
 
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -66,7 +75,15 @@ def run_retraining(
         rounds: Aggregated rounds, at most those that the scenario wants.
         local_only: Whether each agency also trains alone, to compare with.
         daemon: Runs the stages, and goes on afterwards; without it the run has one of its own.
+
+    Raises:
+        ConfigError: If the scenario asks a person before it promotes.
     """
+    if load_scenario(federation_folder(), scenario).asks:
+        raise ConfigError(
+            f"scenario {scenario}: field promotion.approval: it asks a person, and this mode has no server on which to "
+            "answer; use `make up`, or set it to false"
+        )
     # One logical date is one run to Airflow. Any moment soon after the end stands for the same interval.
     soon_after = dt.timedelta(microseconds=time.time_ns() // 1000 % 3_600_000_000)
     logical_date = interval_end + soon_after

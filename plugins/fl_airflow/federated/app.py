@@ -32,15 +32,12 @@ from fl_tasks.contracts.paths import Home
 from fl_tasks.exchange.access import Kind, Space, check_read, check_write, may_read, named
 from fl_tasks.exchange.digests import read_digest
 from fl_tasks.exchange.errors import ExchangeError, UploadBroken, UploadRefused
-from fl_tasks.exchange.store import missing
+from fl_tasks.exchange.store import PROTOCOL, missing
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/federation"
 """Where the interface is mounted."""
-
-PROTOCOL = 1
-"""Version of this interface."""
 
 _CHUNK = 2**20
 # A network that is cut says nothing: without an end the sender's next try would find its own upload busy.
