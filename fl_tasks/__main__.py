@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     # Libraries log what they like; only our own allow-listed lines go out at INFO.
-    for name in ("great_expectations", "matplotlib", "urllib3"):
+    for name in ("great_expectations", "httpx", "matplotlib", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return exit_code_of(lambda: options.function(options))
 

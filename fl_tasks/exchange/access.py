@@ -122,7 +122,7 @@ RULES = (
     Rule("runs", "evaluation/<agency>", "sender", _MESSAGE, "figures of the final model"),
     Rule("runs", "request", "members", _MESSAGE, "what a survey sums"),
     Rule("runs", "preparation", "members", _MESSAGE, "what a survey ended with"),
-    Rule("runs", "watch/<agency>", "coordinator", _RECORD, "word on how far its data have moved"),
+    Rule("runs", "watch/<agency>", "sender", _RECORD, "word on how far its data have moved"),
     Rule("rosters", "cards/<agency>.json", "sender", _RECORD, "public keys of the agency"),
     Rule("rosters", "cards/<agency>-<number>.json", "sender", _RECORD, "the same after its keys changed"),
     Rule("rosters", "rosters/<number>.json", "members", _RECORD, "proposed roster"),
