@@ -6,6 +6,7 @@ Exit code 0: done; 1: not healthy, or the run failed; 2: it cannot be done, the 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import os
 import shutil
@@ -39,8 +40,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def hosts_folder() -> Path:
-    """Return where the federation lies: $HUILIU_HOSTS, by default hosts/ below the installation's home folder."""
-    return Path(os.environ.get(HOSTS) or installation_home() / "hosts").resolve()
+    """Return where the federation lies: $HUILIU_HOSTS, by default a folder that is named after the home folder.
+
+    It is below /var/lib, where every party's user can go: a home folder is for its owner alone.
+    """
+    given = os.environ.get(HOSTS)
+    name = hashlib.sha256(os.fsencode(installation_home())).hexdigest()[:12]
+    return Path(given).resolve() if given else Path("/var/lib/huiliu") / name / "hosts"
 
 
 def _parser() -> argparse.ArgumentParser:
