@@ -31,5 +31,5 @@ def start(layout: Layout, say: Callable[[str], None]) -> None:
         refresh_dags(layout)
         return configure_server(layout)
 
-    control.bring_up(layout.home, configured, supervise, say, seconds=seconds)
+    control.bring_up(layout.home, configured, supervise, say, seconds=seconds, stop="make federation-down")
     say(f"agencies: {', '.join(layout.file.agencies)}, each in a network namespace of its own; {layout.root}")

@@ -68,6 +68,7 @@ def bring_up(
     say: Callable[[str], None],
     *,
     seconds: float = START_SECONDS,
+    stop: str = "make down",
 ) -> None:
     """Start a server by its supervisor, unless it is up, and return once every part says that it is healthy.
 
@@ -77,6 +78,7 @@ def bring_up(
         supervise: The command of the supervisor.
         say: Gets a line for each thing that is worth telling.
         seconds: After which a start has failed.
+        stop: The command that stops it, to be told.
 
     Raises:
         ServerError: If it cannot be started; nothing is left running then.
@@ -105,7 +107,7 @@ def bring_up(
         say(f"Airflow is up: {config.url}  user {USER}, {password}")
         if first:
             say(f"(the password is shown this once; it is kept in {passwords_file(home)})")
-        say(f"logs: {server_folder(home) / 'logs'}, tasks: {home / 'airflow' / 'logs'}; stop it with `make down`")
+        say(f"logs: {server_folder(home) / 'logs'}, tasks: {home / 'airflow' / 'logs'}; stop it with `{stop}`")
 
 
 def down(home: Path, say: Callable[[str], None]) -> None:
