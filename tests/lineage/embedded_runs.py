@@ -44,12 +44,12 @@ def retrain(home: Path) -> Outcome:
     return run_retraining(SCENARIO, home, interval_end=INTERVAL_END, rounds=1, local_only=False)
 
 
-def roll_back(home: Path, **configuration: str) -> None:
-    """Run the one task of a rollback, whatever becomes of it, with some more of Airflow's configuration."""
+def roll_back(home: Path) -> None:
+    """Run the one task of a rollback, whatever becomes of it."""
     argv = [sys.executable, "-P", "-m", "fl_airflow.embedded.dag_run", str(DAGS_FOLDER / "model_rollback.py")]
     now = dt.datetime.now(dt.UTC).isoformat()
     argv += [rollback_dag_id(SCENARIO), "--logical-date", now, "--run-after", now]
-    env = environment(home, lineage=home / "by_default.jsonl") | configuration
+    env = environment(home, lineage=home / "by_default.jsonl")
     with (home / "rollback.log").open("wb") as log:
         subprocess.run(
             argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False, timeout=120

@@ -69,7 +69,8 @@ def sent(run):
         config.write_text(
             f"transport: {{type: http, url: '{url}', auth: {{type: api_key, apiKey: of-the-receiver}}}}\n"
         )
-        embedded_runs.roll_back(run.home, AIRFLOW__OPENLINEAGE__CONFIG_PATH=str(config))
+        embedded_runs.roll_back(run.home)
+        config.unlink()
         return kept
 
 
