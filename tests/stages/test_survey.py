@@ -165,7 +165,7 @@ def test_the_report_lists_what_left_for_the_survey_and_how_it_ended(ended):
 def test_lineage_tells_a_surveys_messages_from_those_of_the_training(ended):
     for stage, agency, name in (("count", "east", "r/1/up/east"), ("recode", None, PREPARATION)):
         result = json.loads(ended.spec(stage, agency).result_path.read_bytes())
-        assert {"namespace": "exchange", "name": f"survey/{name}"} in result["outputs"]
+        assert {"namespace": "exchange", "name": f"survey/{name}", "facts": None} in result["outputs"]
         assert all(ref["name"].startswith("survey/") for ref in result["outputs"])
 
 
