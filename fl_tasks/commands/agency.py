@@ -129,7 +129,8 @@ def _approve(options: argparse.Namespace) -> None:
     from fl_tasks.stages import enrol  # noqa: PLC0415
 
     roster = enrol.approve(home(), options.scenario, options.agency, options.hash)
-    waiting = [name for name in roster.names if name not in enrol.approvals(home(), roster)]
+    approved = enrol.approvals(home(), roster, options.agency)
+    waiting = [name for name in roster.names if name not in approved]
     print(f"{options.agency}: approved roster {options.hash} (version {roster.version}, t = {roster.t})")
     print(f"waiting for: {', '.join(waiting) or 'nobody'}")
 

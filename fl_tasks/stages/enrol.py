@@ -103,10 +103,14 @@ def init_coordinator(home: Home, federation: Path, scenario: str) -> Roster:
     """Make the coordinator's key and propose the roster of all agencies that joined.
 
     Raises:
-        ConfigError: If an agency has not posted its card, or the parameters do not fit the number of agencies.
+        ConfigError: If an agency has posted no card, or another one than was admitted, or the parameters do not fit the
+            number of agencies.
     """
+    from fl_tasks.exchange.admitted import admitted  # noqa: PLC0415 - tokens, which only a server has
+
     config = load_scenario(federation, scenario)
     key = _make_key(protocol_key_path(home.coordinator))
+    let_in = admitted(home)
     exchange = open_exchange(home, None, Space("rosters", scenario))
     cards = []
     for member in load_federation(federation).members(scenario):
@@ -121,6 +125,13 @@ def init_coordinator(home: Home, federation: Path, scenario: str) -> Roster:
         except ValidationError as error:
             name = _card_name(member.agency, len(posted))
             raise ConfigError(f"{name}: not an agency's card: {describe(error)}") from error
+        # Whoever has an agency's exchange key can post a card, but not have it admitted.
+        if member.agency in let_in and let_in[member.agency].card != cards[-1]:
+            raise ConfigError(
+                f"agency {member.agency} posted the card {cards[-1].fingerprint}, admitted is "
+                f"{let_in[member.agency].card.fingerprint}: let its operator run `fl agency init` with the keys that "
+                "were admitted, or find out who posted the other card"
+            )
     secagg = config.secagg.model_copy(update={"t": checked_threshold(len(cards), config.secagg)})
     proposals = _proposals(exchange)
     roster = Roster(

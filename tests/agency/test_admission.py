@@ -9,8 +9,8 @@ import pytest
 
 from fl_tasks.exchange.admitted import admit as let_in
 from fl_tasks.exchange.admitted import admitted, jwks_path
-from fl_tasks.stages.enrol import load_card
-from tests.attacks.agency_site import AGENCY, SCENARIO
+from fl_tasks.stages.enrol import init_agency, load_card
+from tests.attacks.agency_site import AGENCIES, AGENCY, SCENARIO
 from tests.exchange.federated_server import now
 
 
@@ -47,6 +47,29 @@ def test_a_revoked_agency_is_let_in_again_by_its_card(coordinator, joined, admit
     coordinator.fl("coordinator", "revoke", AGENCY)
     admit(joined)
     joined.done("init", "--scenario", SCENARIO)
+
+
+def test_an_agency_that_approves_over_the_server_is_told_whose_approval_is_missing(coordinator, joined, admit):
+    admit(joined)
+    joined.done("init", "--scenario", SCENARIO)
+    others = [agency for agency in AGENCIES if agency != AGENCY]
+    for agency in others:
+        init_agency(coordinator.home, coordinator.federation, SCENARIO, agency)
+    roster = coordinator.fl("coordinator", "init", "--scenario", SCENARIO).last_word
+    said = joined.done("approve", roster, "--scenario", SCENARIO)
+    assert said.out.endswith(f"waiting for: {', '.join(others)}\n")
+
+
+def test_a_card_that_was_not_admitted_comes_into_no_roster(coordinator, joined, admit):
+    for agency in AGENCIES:
+        init_agency(coordinator.home, coordinator.federation, SCENARIO, agency)
+    admit(joined)  # with its own keys; those that the coordinator's machine made just now are another's
+    posted = load_card(coordinator.home.agency(AGENCY), AGENCY).fingerprint
+    said = coordinator.fl("coordinator", "init", "--scenario", SCENARIO)
+    assert said.code == 10
+    assert f"agency {AGENCY} posted the card {posted}, admitted is {card(joined)[1]}" in said.error
+    joined.done("init", "--scenario", SCENARIO)
+    assert coordinator.fl("coordinator", "init", "--scenario", SCENARIO).code == 0
 
 
 def test_who_was_never_admitted_cannot_be_revoked(coordinator):

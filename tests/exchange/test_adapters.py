@@ -187,6 +187,17 @@ def test_a_store_of_another_authority_or_key_is_not_spoken_to(kind, home, space,
         open_exchange(home, "east", space).names()
 
 
+@pytest.mark.parametrize("kind", ["sftp"])
+def test_a_server_whose_key_nobody_wrote_down_is_not_spoken_to(kind, home, space, tmp_path):
+    path = connection_path(home.agency("east"))
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("known_hosts_file")]
+    empty = tmp_path / "known_hosts"
+    empty.touch()
+    path.write_text("\n".join([*lines, f"known_hosts_file: {empty}"]))
+    with pytest.raises(NotTrusted, match="compare it with the server's operator"):
+        open_exchange(home, "east", space).names()
+
+
 @pytest.mark.parametrize("kind", ["s3", "sftp"])
 def test_an_account_that_the_store_does_not_know_is_told_so(kind, home, space, tmp_path):
     path = connection_path(home.agency("east"))

@@ -122,6 +122,12 @@ def test_another_key_under_the_admitted_ones_name_is_refused(home, east):
         check(home, made(east, key=Ed25519PrivateKey.generate()))
 
 
+def test_the_admitted_key_under_the_id_of_another_is_refused(home, east):
+    """Logs and the key set name a key by its id: it has to be the one that signed."""
+    with pytest.raises(WrongKey):
+        check(home, made(east, kid="east.0000000000000000"))
+
+
 def test_who_was_never_admitted_is_told_so(home, east):
     with pytest.raises(NotAdmitted, match="fl coordinator admit"):
         check(home, signed(Agency("west")))
