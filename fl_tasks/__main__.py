@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 
-from fl_tasks.commands import agency, coordinator, serve, stages
+from fl_tasks.commands import agency, coordinator, serve, stages, upkeep
 from fl_tasks.commands.common import exit_code_of
 
 
@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     )
     coordinator.add_to(of_coordinator)
     serve.add_to(commands, of_agency, of_coordinator)
+    upkeep.add_to(commands, of_agency, of_coordinator)
     return top
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY
 
 REPOSITORY = Path(fl_tasks.__file__).parents[1]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -45,4 +48,14 @@ def exit_code_of(work: Callable[[], object]) -> int:
     except FLError as error:
         print(f"error: {error.code}: {error}", file=sys.stderr)
         return EXIT_RETRY if error.retryable else EXIT_FINAL
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(
+            f"error: DiskFull: {place}{error.strerror}: make room (docs/runbooks/disk-full.md, `fl retain`), then try "
+            "again; files are written whole or not at all",
+            file=sys.stderr,
+        )
+        return EXIT_RETRY
     return 0

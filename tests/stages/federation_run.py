@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -35,12 +36,17 @@ class Run:
         self.rounds = rounds
         self.run_id = run_id
 
-    def install(self) -> None:
-        """Copy the repository's federation with a small model, hand out generated data, make keys and a roster."""
+    def install(self, changes: Iterable[tuple[str, str]] = ()) -> None:
+        """Copy the repository's federation with a small model, hand out generated data, make keys and a roster.
+
+        Args:
+            changes: Further replacements in the scenario's configuration.
+        """
         shutil.copytree(REPOSITORY / "dags" / "federation", self.federation)
         path = self.federation / "scenarios" / f"{SCENARIO}.yaml"
         text = path.read_text()
-        for old, new in (("model: gru", "model: mlp"), ("units: 64", "units: 4"), ("  spare: 2", "  spare: 1")):
+        small = (("model: gru", "model: mlp"), ("units: 64", "units: 4"), ("  spare: 2", "  spare: 1"))
+        for old, new in (*small, *changes):
             assert old in text
             text = text.replace(old, new)
         path.write_text(text)
