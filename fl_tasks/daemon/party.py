@@ -19,7 +19,6 @@ from fl_tasks.contracts.errors import PolicyRefused
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.stages.admission import journal_refusal
-from fl_tasks.stages.context import journal_paths
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Party:
         for wrong, text in self._rules(call):
             if wrong:
                 refusal = PolicyRefused(text)
-                if self.agency is not None and journal_paths(self.folder, spec.scenario)[0].exists():
+                if self.agency is not None:
                     journal_refusal(spec.model_copy(update={"agency": self.agency}), refusal)
                 raise refusal
         return spec

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 from contextlib import suppress
+from pathlib import Path
 
-from fl_tasks.contracts.errors import CodeNotApproved, FLError, PolicyRefused
+from fl_tasks.contracts.config import load_yaml
+from fl_tasks.contracts.errors import CodeNotApproved, ConfigError, FLError, PolicyRefused
+from fl_tasks.contracts.policy import Policy
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.secagg.errors import JournalBroken, JournalBusy, ProtocolError
 from fl_tasks.secagg.journal import open_journal
@@ -22,7 +25,7 @@ from fl_tasks.stages.context import (
     sessions_folder,
 )
 from fl_tasks.stages.installed_code import check_code
-from fl_tasks.stages.policy import check_request
+from fl_tasks.stages.policy import check_request, policy_path
 
 _REFUSALS = (ProtocolError, PolicyRefused, CodeNotApproved)
 
@@ -48,14 +51,24 @@ def journal_refusal(spec: StageSpec, error: FLError) -> None:
     """Write a refusal into the agency's journal, unless it stands there already.
 
     What is retried (a journal that is busy) is no refusal. A folder without keys is no agency's; a journal that is
-    broken takes no entry, which the refusal of its sessions tells, nor one that another process holds.
+    broken takes no entry, which the refusal of its sessions tells, nor one that another process holds. A scenario that
+    the agency takes no part in gets none: whoever may ask could fill the disk with them.
     """
     if error.journaled or error.retryable or not isinstance(error, _REFUSALS):
         return
     folder = folder_of(spec)
-    if not protocol_key_path(folder).exists():
+    if not protocol_key_path(folder).exists() or not _takes_part(folder, spec.scenario):
         return
     # A busy journal must not put its own, retryable error in the place of the refusal.
     with suppress(JournalBroken, JournalBusy), open_journal(*journal_paths(folder, spec.scenario)) as journal:
         journal.append("refused", "", run_id=spec.run_id, step=spec.label, code=error.code)
     error.journaled = True
+
+
+def _takes_part(folder: Path, scenario: str) -> bool:
+    if journal_paths(folder, scenario)[0].exists():
+        return True
+    try:
+        return scenario in load_yaml(policy_path(folder), Policy).scenarios
+    except ConfigError:
+        return False

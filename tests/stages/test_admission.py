@@ -74,6 +74,16 @@ def test_a_broken_journal_does_not_hide_the_refusal(place):
     assert not path.exists()
 
 
+def test_a_scenario_that_the_agency_takes_no_part_in_gets_no_journal(place):
+    folder = sessions_folder(place.home.agency(AGENCY))
+    before = sorted(folder.glob("*"))
+    spec = place.spec()
+    error = PolicyRefused("no")
+    journal_refusal(spec.model_copy(update={"scenario": "unheard_of", "run_id": "unheard_of__1"}), error)
+    assert sorted(folder.glob("*")) == before
+    assert not error.journaled
+
+
 def test_a_reason_that_the_coordinator_made_long_does_not_break_the_stage(place, monkeypatch):
     import importlib
 
