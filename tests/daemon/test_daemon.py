@@ -109,7 +109,7 @@ def test_a_daemon_ends_with_its_owner(served):
 
 
 def test_an_idle_daemon_ends_by_itself(served):
-    home = served("--idle", "0.5")
+    home = served("--idle", "5")
     assert home.stage("say").run() == 0
     pid = home.pid()
     assert wait_for(lambda: gone(pid))

@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -23,8 +22,8 @@ from fl_tasks.exchange.digests import digest_header
 from fl_tasks.exchange.errors import ExchangeFull, ExchangeUnreachable
 from fl_tasks.exchange.tokens import EXCHANGE_AUDIENCE, sign_token
 from tests.exchange.federated_server import AGENCIES, SCENARIO, Agency, FederatedServer, now
+from tests.small_disk import MIB, fill, small_disk
 
-MIB = 2**20
 _numbers = itertools.count(1)
 
 
@@ -212,23 +211,14 @@ def test_an_unreachable_server_is_named_and_worth_another_try(tmp_path, monkeypa
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def disk(tmp_path):
     """A disk with room for little more than the server's reserve."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root: a small disk of its own is mounted")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={RESERVE_BYTES + 8 * MIB},mode=0700", "huiliu-test", str(disk)]
-    if subprocess.run(mount, check=False).returncode != 0:
-        pytest.skip("this machine lets nobody mount a tmpfs")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    with small_disk(tmp_path / "disk", RESERVE_BYTES + 8 * MIB) as folder:
+        yield folder
 
 
-def test_a_full_disk_refuses_what_has_no_room_and_goes_on_when_there_is_some(small_disk, tmp_path):
-    server = FederatedServer(tmp_path, small_disk).start()
+def test_a_full_disk_refuses_what_has_no_room_and_goes_on_when_there_is_some(disk, tmp_path):
+    server = FederatedServer(tmp_path, disk).start()
     run = Space("runs", f"{SCENARIO}__full")
     east = Agency("east")
     try:
@@ -240,13 +230,10 @@ def test_a_full_disk_refuses_what_has_no_room_and_goes_on_when_there_is_some(sma
         assert stored(server) == 0
 
         data = os.urandom(6 * MIB)
-        filler = small_disk / "filler"
         with begun(server, east, run, "r/1/up/east", len(data), hashlib.sha256(data).hexdigest()) as connection:
             connection.sendall(data[: 3 * MIB])
             wait_for(lambda: stored(server) > MIB)
-            with filler.open("wb", buffering=0) as file, suppress(OSError):
-                while True:
-                    file.write(bytes(MIB))
+            filler = fill(disk)
             connection.sendall(data[3 * MIB :])
             assert connection.recv(4096).startswith(b"HTTP/1.1 507")
         with pytest.raises(ExchangeFull):
@@ -257,7 +244,7 @@ def test_a_full_disk_refuses_what_has_no_room_and_goes_on_when_there_is_some(sma
         assert (run.folder(server.home) / "r/1/up/east").read_bytes() == data
     finally:
         server.stop()
-        shutil.rmtree(small_disk / "exchange", ignore_errors=True)
+        shutil.rmtree(disk / "exchange", ignore_errors=True)
 
 
 class Relay:

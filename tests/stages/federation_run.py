@@ -89,7 +89,12 @@ class Run:
 
     def command(self, stage: str, agency: str | None = None, round_: int | None = None):
         """Run one stage as the scheduler does; gives the finished process."""
-        path = write_spec(self.spec(stage, agency, round_))
+        write_spec(self.spec(stage, agency, round_))
+        return self.again(stage, agency, round_)
+
+    def again(self, stage: str, agency: str | None = None, round_: int | None = None):
+        """Run one stage as the scheduler's retry does, by the spec that it left."""
+        path = self.spec(stage, agency, round_).spec_path
         argv = [sys.executable, "-m", "fl_tasks", "run", stage, "--spec", str(path)]
         env = os.environ | {"HUILIU_HOME": str(self.home.root)}
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=env)
