@@ -15,7 +15,7 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup demo test faults bench check format clean up down trial federation federation-run federation-down hosts system
+.PHONY: help setup officer-setup demo test faults bench check format clean up down trial federation federation-run federation-down hosts system
 
 help:
 	@echo "make demo   retrain over four agencies   [SCENARIO=traffic_districts] [DATA=folder] [ROUNDS=3] [LOCAL_ONLY=no]"
@@ -29,8 +29,11 @@ help:
 	@echo "make federation-run [ROUNDS=3], make federation-down"
 	@echo "make system PostgreSQL's programs, by apt-get as root"
 	@echo "make setup  only the two environments;   make format, make clean"
+	@echo "make officer-setup  PySyft, for an agency's data officer"
 
 setup: .venv/.ready .venv-fl/.ready
+
+officer-setup: .venv/.ready .venv-syft/.ready
 
 $(UV):
 	@echo "setup: uv $(UV_VERSION)"
@@ -45,6 +48,12 @@ $(UV):
 .venv-fl/.ready: $(UV) pyproject.toml uv.lock
 	@echo "setup: .venv-fl (TensorFlow Federated)"
 	@UV_PROJECT_ENVIRONMENT=.venv-fl $(SYNC) --group fl --group test
+	@touch $@
+
+# PySyft alone: what the officer's commands ask it goes through one program, which imports nothing of ours.
+.venv-syft/.ready: $(UV) pyproject.toml uv.lock
+	@echo "setup: .venv-syft (PySyft)"
+	@UV_PROJECT_ENVIRONMENT=.venv-syft $(SYNC) --only-group officer
 	@touch $@
 
 demo: setup
@@ -77,7 +86,7 @@ federation-down: setup
 hosts:
 	@scripts/system.sh postgresql iproute2
 
-test: setup
+test: setup officer-setup
 	@scripts/system.sh --optional postgresql iproute2 openssh-server
 	@.venv/bin/python tests/run.py $(ARGS)
 
@@ -103,4 +112,4 @@ format: setup
 
 # Keeps var/: keys, journals and reports live there.
 clean:
-	rm -rf .tools .venv .venv-fl .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .tools .venv .venv-fl .venv-syft .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

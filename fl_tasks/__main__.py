@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 
-from fl_tasks.commands import agency, coordinator, serve, stages, upkeep
+from fl_tasks.commands import agency, coordinator, officer, serve, stages, upkeep
 from fl_tasks.commands.common import exit_code_of
 
 
@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
         required=True
     )
     coordinator.add_to(of_coordinator)
+    officer.add_to(commands.add_parser("officer", help="Commands of a data officer.").add_subparsers(required=True))
     serve.add_to(commands, of_agency, of_coordinator)
     upkeep.add_to(commands, of_agency, of_coordinator)
     return top

@@ -29,7 +29,9 @@ def add_to(agency: Commands) -> None:
     units.add_argument("--socket-folder", type=Path, required=True, metavar="DIR", help="where the daemon listens")
     units.add_argument("--worker-folder", type=Path, required=True, metavar="DIR", help="the worker's own folder")
     units.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files are written")
-    for made in (join, card, status, rotate, units):
+    officer = command(agency, "officer", "Pin the data officer's card; say what the officer has to know.", _officer)
+    officer.add_argument("--card", type=Path, metavar="FILE", help="as the officer handed it over; else only look")
+    for made in (join, card, status, rotate, units, officer):
         made.add_argument("--agency", required=True)
     init = command(agency, "init", "Make an agency's folder, keys and policy.yaml; approve its code.", _init)
     approve = command(agency, "approve", "Approve a scenario's roster by its hash.", _approve)
@@ -105,6 +107,21 @@ def _units(options: argparse.Namespace) -> None:
     )
     for path in write_units(site, options.out):
         print(f"{options.agency}: {path}")
+
+
+def _officer(options: argparse.Namespace) -> None:
+    from fl_tasks.agency.officer import coordinator_keys, pin_officer, pinned_officer  # noqa: PLC0415
+
+    name = options.agency
+    for scenario, key in coordinator_keys(home(), name).items():
+        print(f"{name}: the coordinator's key, for `fl officer init`, by the roster of {scenario}: {key}")
+    card = pinned_officer(home(), name) if options.card is None else pin_officer(home(), name, options.card)
+    if card is None:
+        print(f"{name}: no data officer is pinned yet")
+        return
+    print(f"{name}: its officer is OS user {card.user}, with the key {card.public_key} and the folder {card.folder}")
+    if card.trial:
+        print(f"{name}: it is a trial: the daemon's user may have power over the officer's key")
 
 
 def _init(options: argparse.Namespace) -> None:

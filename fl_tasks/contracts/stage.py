@@ -24,11 +24,13 @@ EXIT_FINAL = 10
 EXIT_RETRY = 1
 
 AGENCY_STAGES = (
+    "receive",
     *("ingest", "anonymize", "standardize", "validate"),
     *("keys", "shares", "ready", "train", "ack", "reveal", "evaluate"),
     *("predict", "count", "watch"),
 )
 COORDINATOR_STAGES = (
+    "plan",
     *("cohort", "list", "close", "manifest", "aggregate", "close_round"),
     *("gate", "promote", "report", "verdict"),
     *("rollback", "survey", "recode", "drift"),
@@ -39,6 +41,8 @@ SURVEY_STAGES = ("survey", "count", "recode")
 SESSION_STAGES = ("keys", "list", "shares", "ready", "close", "manifest", "ack", "reveal")
 SURVEY_PREFIX = "survey."
 Stage = Literal[
+    "plan",
+    "receive",
     "ingest",
     "anonymize",
     "standardize",

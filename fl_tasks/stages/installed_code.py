@@ -7,7 +7,6 @@ federation (config_sha256 and policy.yaml hold it), the Python environments and 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -17,9 +16,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from fl_tasks.contracts.base import Contract, Name, Sha256, canonical_json, describe, sha256_hex, write_atomic
+from fl_tasks.contracts.base import Contract, Name, Sha256, describe, sha256_hex, write_atomic
 from fl_tasks.contracts.errors import CodeNotApproved, ConfigError
 from fl_tasks.contracts.paths import Home
+from fl_tasks.contracts.plan import code_sha256
 
 _PACKAGES = ("fl_tasks", "fl_airflow", "expectations")
 _PLUGIN = "fl_plugin.py"  # Airflow loads it from the folder that fl_airflow lies in
@@ -37,7 +37,7 @@ class CodeApproval(Contract):
     @property
     def sha256(self) -> str:
         """One digest over the sorted names and hashes."""
-        return sha256_hex(b"huiliu/1/code" + canonical_json(sorted(self.files.items())))
+        return code_sha256(self.files)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,12 @@ def check_code(home: Home, federation: Path, agency: str) -> None:
 
 def installed_files(home: Home, federation: Path) -> dict[str, str]:
     """Return name -> SHA-256 of every file whose code can run in an agency's stage or task."""
-    found: dict[str, str] = {}
+    return {name: sha256_hex(path.read_bytes()) for name, path in installed_paths(home, federation).items()}
+
+
+def installed_paths(home: Home, federation: Path) -> dict[str, Path]:
+    """Return name -> path of the same files."""
+    found: dict[str, Path] = {}
     for package in _PACKAGES:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
@@ -118,9 +123,8 @@ def installed_files(home: Home, federation: Path) -> dict[str, str]:
     return found
 
 
-def _add(found: dict[str, str], name: str, root: Path, paths: Iterable[Path]) -> None:
-    for path in paths:
-        found[f"{name}/{path.relative_to(root).as_posix()}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+def _add(found: dict[str, Path], name: str, root: Path, paths: Iterable[Path]) -> None:
+    found.update({f"{name}/{path.relative_to(root).as_posix()}": path for path in paths})
 
 
 def _walk(folder: Path, skipped: Collection[Path] = ()) -> Iterator[Path]:

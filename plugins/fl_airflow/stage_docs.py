@@ -5,6 +5,8 @@ from __future__ import annotations
 from fl_tasks.contracts.stage import Stage
 
 STAGE_DOCS: dict[Stage, str] = {
+    "plan": "Sign for each agency what this run wants of it, with all the code that may run there.",
+    "receive": "Verify the plan and its code, and lay both out for the agency's data officer.",
     "ingest": "Read the agency's own data, at the agency.",
     "anonymize": "Drop or hash what points at a person or vehicle; suppress small cells. At the agency.",
     "standardize": "Bring the rows to the scenario's step, unit and series; rejected rows go to quarantine.",
@@ -36,6 +38,10 @@ STAGE_DOCS: dict[Stage, str] = {
 }
 APPROVE_DOC = (
     "Ask the scenario's approvers whether the model may become champion. Rejected, or not answered in time: it is held."
+)
+OFFICERS_DOC = (
+    "Wait, without a worker, for what the agencies' data officers decide. Green also when the time is over: whose "
+    "officer has not approved is left out."
 )
 BARRIER_DOC = "Over when every agency's step before it is over, whatever became of it; the next step counts them."
 EARLY_DOC = (
