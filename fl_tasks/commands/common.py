@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import errno
 import os
 import sys
@@ -39,6 +40,15 @@ def command(
     made = group.add_parser(name, help=text, description=text)
     made.set_defaults(function=function)
     return made
+
+
+def end_of_day(text: str) -> dt.datetime:
+    """Read a day that a command is given; it is over at the next midnight in UTC."""
+    try:
+        day = dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; needed is one like 2027-12-31") from error
+    return dt.datetime.combine(day, dt.time(), dt.UTC) + dt.timedelta(days=1)
 
 
 def exit_code_of(work: Callable[[], object]) -> int:

@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 from pathlib import Path
 
-from fl_tasks.commands.common import Commands, command, federation, home
+from fl_tasks.commands.common import Commands, command, end_of_day, federation, home
 from fl_tasks.contracts.errors import ConfigError
 
 
@@ -17,18 +17,10 @@ def add_to(coordinator: Commands) -> None:
     admit = command(coordinator, "admit", "Let an agency in by its card; its earlier card's keys are refused.", _admit)
     admit.add_argument("card", type=Path, metavar="CARD", help="file that the agency handed over")
     admit.add_argument("--fingerprint", metavar="SHA256", help="of the card, as the agency's operator told it")
-    admit.add_argument("--expires", type=_end_of_day, metavar="DATE", help="last day (UTC), like 2027-12-31")
+    admit.add_argument("--expires", type=end_of_day, metavar="DATE", help="last day (UTC), like 2027-12-31")
     revoke = command(coordinator, "revoke", "Let an agency in no more, from its next request on.", _revoke)
     revoke.add_argument("agency", metavar="AGENCY")
     command(coordinator, "agencies", "List the agencies that were ever let in.", _agencies)
-
-
-def _end_of_day(text: str) -> dt.datetime:
-    try:
-        day = dt.date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day; needed is one like 2027-12-31") from error
-    return dt.datetime.combine(day, dt.time(), dt.UTC) + dt.timedelta(days=1)
 
 
 def _admit(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_tasks.commands.common import Commands, command, federation, home
+from fl_tasks.commands.common import Commands, command, end_of_day, federation, home
 from fl_tasks.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_to(officer: Commands) -> None:
     approve = command(officer, "approve", "Approve a plan by the digest that `show` ends with.", _approve)
     approve.add_argument("--digest", required=True, metavar="SHA256", help="of the plan, 64 hexadecimal digits")
     approve.add_argument("--standing", action="store_true", help="and all plans with the same terms that come later")
-    approve.add_argument("--until", type=_end_of_day, metavar="DATE", help="last day (UTC) of that, like 2027-12-31")
+    approve.add_argument("--until", type=end_of_day, metavar="DATE", help="last day (UTC) of that, like 2027-12-31")
     approve.add_argument("--max-runs", type=int, metavar="N", help="retrainings that it covers, this one included")
     reject = command(officer, "reject", "Reject a plan.", _reject)
     revoke = command(officer, "revoke", "Take an approval or a standing approval back.", _revoke)
@@ -52,14 +52,6 @@ def add_to(officer: Commands) -> None:
         )
     for made in (init, receive, listing, show, approve, reject, revoke, register):
         made.add_argument("--folder", type=Path, metavar="DIR", help="the officer's own (default: $HUILIU_OFFICER)")
-
-
-def _end_of_day(text: str) -> dt.datetime:
-    try:
-        day = dt.date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day; needed is one like 2027-12-31") from error
-    return dt.datetime.combine(day, dt.time(), dt.UTC) + dt.timedelta(days=1)
 
 
 def _line(text: str) -> str:

@@ -59,6 +59,7 @@ def _serve(options: argparse.Namespace) -> None:
     from setproctitle import setproctitle  # noqa: PLC0415
 
     from fl_tasks.contracts.stage import write_spec  # noqa: PLC0415
+    from fl_tasks.daemon.errands import TellDecisions  # noqa: PLC0415
     from fl_tasks.daemon.party import Party  # noqa: PLC0415
     from fl_tasks.daemon.server import Daemon, Done  # noqa: PLC0415
     from fl_tasks.daemon.workers import Workers  # noqa: PLC0415
@@ -93,6 +94,7 @@ def _serve(options: argparse.Namespace) -> None:
         run=run,
         users=() if user is None else (user,),
         group=group,
+        errand=None if options.kind == "coordinator" else TellDecisions(party.home, options.agency),
     ).serve()
 
 

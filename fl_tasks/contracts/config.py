@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from fl_tasks.contracts.approval import OfficersConfig
 from fl_tasks.contracts.base import Contract, Name, describe
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.series_config import Fraction, SeriesConfig
@@ -207,6 +208,9 @@ class ScenarioConfig(Contract):
     learning: LearningConfig
     gate: GateConfig
     promotion: PromotionConfig | None = Field(default=None, description="Without it the gate alone decides.")
+    officers: OfficersConfig | None = Field(
+        default=None, description="Without it no plan is sent, and an agency whose officer decides takes no part."
+    )
     drift: DriftConfig | None = Field(default=None, description="Without it nobody watches between retrainings.")
     notify: NotifyConfig = Field(default_factory=NotifyConfig)
     data: DataConfig

@@ -107,6 +107,22 @@ class Revocation(Contract):
     reason: str = Field(default="", max_length=500)
 
 
+ANSWERS = "plan/answer"
+"""Folder of the agencies' answers in a run's exchange."""
+
+
+class Answer(Contract):
+    """What an agency tells the coordinator of the decision on its plan; signed by the agency, label `answer`."""
+
+    run_id: RunId
+    agency: Name
+    plan_sha256: Sha256
+    verdict: Literal["approved", "rejected"]
+    by: Literal["policy", "officer", "standing approval"]
+    decision: RecordId | None = Field(default=None, description="The officer's record; null where the policy decides.")
+    trial: bool = Field(default=False, description="Whether officer and daemon are the same OS user.")
+
+
 class OfficerCard(Contract):
     """Who an agency's officer is; the agency's operator pins it as officer.json in the agency's own folder."""
 

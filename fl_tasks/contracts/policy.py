@@ -60,6 +60,11 @@ class ScenarioPolicy(Contract):
         description="Updates leave masked, under a roster that withstands this coordinator: `active` may lie, replay "
         "and forge. There is no value for none."
     )
+    approval: Literal["policy", "officer"] = Field(
+        default="policy",
+        description="Who opens the data for a retraining: `policy`, this file alone; `officer`, the agency's data "
+        "officer by a signed decision on the run's plan.",
+    )
     roster: Sha256 | None = Field(
         default=None, description="The one roster that may be used, by its hash; null: whichever was approved last."
     )

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from fl_tasks.contracts.base import Contract, Name, RunId, Sha256
+from fl_tasks.contracts.plan import Answer
 
 SCALED = "scaled"
 """The unit of overall errors where the agencies' units differ: standard deviations."""
@@ -286,6 +287,9 @@ class Report(Contract):
     unit: str = Field(description="Of evaluation.overall; `scaled` where the agencies' units differ.")
     cohort: tuple[Name, ...] = ()
     excluded: dict[Name, str] = Field(default_factory=dict)
+    approvals: dict[Name, Answer] = Field(
+        default_factory=dict, description="What each agency told of the decision on its plan; none where none is sent."
+    )
     secagg: SecAggReport | None = None
     survey: SurveyReport | None = Field(default=None, description="Null where nothing is agreed on before training.")
     rounds: tuple[RoundReport, ...] = ()

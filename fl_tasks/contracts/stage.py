@@ -137,6 +137,11 @@ class StageRequest(Contract):
         return self.run_id.startswith(f"{self.scenario}__")
 
     @property
+    def prepares(self) -> bool:
+        """Whether the run is a retraining, or the survey that comes before one."""
+        return self.prepared_run_id.startswith(f"{self.scenario}__")
+
+    @property
     def survey_run_id(self) -> str:
         """The survey of this run, or the run itself if it is one."""
         return self.run_id if self.surveys else f"{SURVEY_PREFIX}{self.run_id}"

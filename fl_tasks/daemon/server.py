@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from fl_tasks.contracts.call import MOST_CALL_BYTES, is_sealed, read_sealed, seal
 from fl_tasks.contracts.channel import Message, pair, receive, send
@@ -50,6 +50,7 @@ _AHEAD = (
 _CREDENTIALS = struct.Struct("3i")
 # A client asks at once; one that is stopped in between asks again.
 _SILENT_SECONDS = 10.0
+_ERRAND_SECONDS = 15.0
 # Of one other user; Airflow's worker has one for each of its tasks.
 _MOST_CLIENTS = 32
 
@@ -62,6 +63,16 @@ class Done:
 
     code: int
     result: bytes = b""
+
+
+class Errand(Protocol):
+    """Something that a daemon does by itself from time to time, in a child as a stage is."""
+
+    def due(self) -> bool:
+        """Whether there is anything to do; asked in the daemon, so it only looks."""
+
+    def run(self) -> None:
+        """Do it."""
 
 
 @dataclass(eq=False)
@@ -104,6 +115,7 @@ class Daemon:
         run: Does a stage in the child: the call's content, None if that was too long -> how it ended.
         users: Ids of the users that are answered beside this process's own.
         group: Id of the group that may reach the socket; None: nobody but this process's user.
+        errand: What it does by itself; while that is due, it is not idle.
     """
 
     def __init__(
@@ -117,6 +129,7 @@ class Daemon:
         run: Callable[[bytes | None], Done],
         users: Collection[int] = (),
         group: int | None = None,
+        errand: Errand | None = None,
     ) -> None:
         self._folder = folder
         self._workers = workers
@@ -126,6 +139,9 @@ class Daemon:
         self._run = run
         self._users = {os.getuid(), *users}
         self._group = group
+        self._errand = errand
+        self._next_errand = time.monotonic()
+        self._on_errand: tuple[int, int] | None = None
         self._code = Code.loaded()
         self._selector = selectors.DefaultSelector()
         self._clients: set[_Client] = set()
@@ -157,6 +173,7 @@ class Daemon:
                     if key in self._selector.get_map().values():
                         key.data()
                 self._cut_off()
+                self._go_on_errand()
                 if not ready and self._ahead:
                     with suppress(ImportError):  # a stage that needs it says so
                         importlib.import_module(self._ahead.pop(0))
@@ -174,7 +191,42 @@ class Daemon:
         ends = [client.silent_until for client in self._clients if client not in self._stages]
         if self._idle_seconds is not None and not self._stages:
             ends.append(self._last + self._idle_seconds)
+        if self._errand is not None and self._on_errand is None:
+            ends.append(self._next_errand)
         return max(0.0, min(ends) - time.monotonic()) if ends else None
+
+    def _go_on_errand(self) -> None:
+        if self._errand is None or self._on_errand is not None or time.monotonic() < self._next_errand:
+            return
+        self._next_errand = time.monotonic() + _ERRAND_SECONDS
+        if not self._errand.due():
+            return
+        self._last = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self._be_on_errand(self._errand)
+        self._on_errand = pid, handle_of(pid)
+        self._watch(self._on_errand[1], self._errand_done)
+
+    def _be_on_errand(self, errand: Errand) -> NoReturn:
+        try:
+            os.setsid()
+            die_with_parent()
+            resource.setrlimit(resource.RLIMIT_DATA, (self._memory_bytes, self._memory_bytes))
+            os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            errand.run()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+
+    def _errand_done(self) -> None:
+        assert self._on_errand is not None
+        pid, handle = self._on_errand
+        self._selector.unregister(handle)
+        os.close(handle)
+        os.waitpid(pid, 0)
+        self._on_errand = None
 
     def _cut_off(self) -> None:
         """Hang up on those who have said nothing for too long; called once all who spoke were heard."""

@@ -103,6 +103,7 @@ class Rule:
 RULES = (
     Rule("runs", "plan/code", "members", _MESSAGE, "all code that may run at an agency"),
     Rule("runs", "plan/to/<holder>", "addressee", _RECORD, "what the run wants of the agency"),
+    Rule("runs", "plan/answer/<agency>", "coordinator", _RECORD, "what was decided on its plan"),
     Rule("runs", "checks/<agency>", "coordinator", _RECORD, "word on its data"),
     Rule("runs", "checks/<agency>.failed-<mark>", "coordinator", _RECORD, "word on its data, which failed"),
     Rule("runs", "setup/cohort", "members", _MESSAGE, "who is invited"),

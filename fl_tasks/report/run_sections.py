@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fl_tasks.contracts.report import AgencyPrivacy, AgencyQuality, Report, RoundReport
+from fl_tasks.contracts.report import AgencyPrivacy, Report, RoundReport
 from fl_tasks.report.charts import Axis, Line, grouped_bars, line_chart
 from fl_tasks.report.markup import NOTHING, Markup, number, paragraph, section, table, tag
 
@@ -23,8 +23,8 @@ def agencies(report: Report) -> Markup:
     parts = [paragraph(_secagg_sentence(report))]
     noted = {**dict.fromkeys(report.cohort, "in the cohort"), **dict.fromkeys(report.excluded, "left out")}
     rows = [
-        (agency, noted.get(agency, "-"), _remarks(report.excluded.get(agency), report.quality.get(agency)))
-        for agency in sorted({*noted, *report.quality})
+        (agency, noted.get(agency, "-"), _remarks(report, agency))
+        for agency in sorted({*noted, *report.quality, *report.approvals})
     ]
     parts.append(table(("agency", "this run", "reason, warnings, notes"), rows) or paragraph("There is no cohort."))
     return section("Agencies", *parts)
@@ -41,8 +41,12 @@ def _secagg_sentence(report: Report) -> str:
     )
 
 
-def _remarks(reason: str | None, quality: AgencyQuality | None) -> Markup:
+def _remarks(report: Report, agency: str) -> Markup:
+    reason, quality, answer = report.excluded.get(agency), report.quality.get(agency), report.approvals.get(agency)
     lines = [reason] if reason else []
+    if answer:
+        trial = ", who on this machine is the daemon's own user" if answer.trial else ""
+        lines.append(f"plan {answer.verdict} by its {answer.by}{trial}")
     if quality:
         lines += [f"warning: {text}" for text in quality.warnings] + [f"note: {text}" for text in quality.notes]
     return tag("td", *(tag("div", line) for line in lines), class_="remarks")

@@ -29,8 +29,9 @@ from fl_tasks.contracts.base import (
 from fl_tasks.secagg.errors import JournalBroken, JournalBusy
 
 _START = "0" * 64
-# Survivor sets, the rows that were summed, and what an operator lifted: entries that bind later sessions.
-_ACROSS_SESSIONS = ("survivors", "rows", "lifted")
+# Survivor sets, the rows that were summed, what an operator lifted, which decision of an officer was used: entries that
+# bind later sessions.
+_ACROSS_SESSIONS = ("survivors", "rows", "lifted", "approval")
 
 
 class _Line(Contract):

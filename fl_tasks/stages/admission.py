@@ -1,4 +1,5 @@
-"""What every stage of an agency goes through before anything is done: approved code, then the agency's policy.
+"""What every stage of an agency goes through before anything is done: approved code, then the agency's policy, and
+where that says so, before a retraining opens data, the decision of the agency's data officer.
 
 A refusal is written into the agency's journal of the scenario, and names the step and the error's code.
 """
@@ -9,6 +10,8 @@ import datetime as dt
 from contextlib import suppress
 from pathlib import Path
 
+from fl_tasks.approvals.check import check_approval
+from fl_tasks.approvals.errors import ApprovalRefused
 from fl_tasks.contracts.config import load_yaml
 from fl_tasks.contracts.errors import CodeNotApproved, ConfigError, FLError, PolicyRefused
 from fl_tasks.contracts.policy import Policy
@@ -16,6 +19,7 @@ from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.secagg.errors import JournalBroken, JournalBusy, ProtocolError
 from fl_tasks.secagg.journal import open_journal
 from fl_tasks.secagg.vault import forget_expired
+from fl_tasks.stages.checks import DATA_STAGES
 from fl_tasks.stages.context import (
     approved_roster_path,
     folder_of,
@@ -25,9 +29,12 @@ from fl_tasks.stages.context import (
     sessions_folder,
 )
 from fl_tasks.stages.installed_code import check_code
+from fl_tasks.stages.plan import wanted_of
 from fl_tasks.stages.policy import check_request, policy_path
 
-_REFUSALS = (ProtocolError, PolicyRefused, CodeNotApproved)
+_REFUSALS = (ProtocolError, PolicyRefused, CodeNotApproved, ApprovalRefused)
+_OPENING = {*DATA_STAGES, "count", "train", "evaluate"}
+"""Stages of a retraining that read an agency's data, as delivered or prepared."""
 
 
 def admit(spec: StageSpec) -> None:
@@ -36,6 +43,7 @@ def admit(spec: StageSpec) -> None:
     Raises:
         CodeNotApproved: If the installation is not the one that the agency's operator approved.
         PolicyRefused: If the run wants more than the agency's policy.yaml admits.
+        ApprovalRefused: If the stage would open data that the agency's officer has not opened for this plan.
         ConfigError: If there is no policy, or a YAML is wrong.
     """
     # First, and at every stage of every scenario: secrets past their end go even where nothing else is admitted.
@@ -44,7 +52,17 @@ def admit(spec: StageSpec) -> None:
     check_code(spec.places, spec.federation, str(spec.agency))
     folder = folder_of(spec)
     approved = approved_roster_path(folder, spec.scenario).exists()
-    check_request(spec, load_roster(folder, spec.scenario) if approved else None)
+    gate = check_request(spec, load_roster(folder, spec.scenario) if approved else None)
+    if gate.policy.approval == "officer" and spec.stage in _OPENING and spec.prepares:
+        _require_officer(spec)
+
+
+def _require_officer(spec: StageSpec) -> None:
+    folder = folder_of(spec)
+    key = bytes.fromhex(load_roster(folder, spec.scenario).coordinator_key)
+    wanted = wanted_of(spec)
+    with open_journal(*journal_paths(folder, spec.scenario)) as journal:
+        check_approval(spec.places, wanted, key, dt.datetime.now(dt.UTC), journal)
 
 
 def journal_refusal(spec: StageSpec, error: FLError) -> None:

@@ -155,8 +155,10 @@ def open_gate(spec: StageSpec) -> Gate:
     return Gate(path, spec.scenario, admitted)
 
 
-def check_request(spec: StageSpec, roster: Roster | None) -> None:
-    """Hold a stage's spec, and everything that it leads to, against the agency's policy; raises as open_gate.
+def check_request(spec: StageSpec, roster: Roster | None) -> Gate:
+    """Hold a stage's spec, and everything that it leads to, against the agency's policy, which is returned.
+
+    Raises as open_gate.
 
     Args:
         spec: Of an agency's stage.
@@ -168,3 +170,4 @@ def check_request(spec: StageSpec, roster: Roster | None) -> None:
     )
     if roster is not None:
         gate.check_roster(roster)
+    return gate

@@ -34,6 +34,7 @@ from fl_tasks.report.comparison import figure, figure_names
 from fl_tasks.report.html import render
 from fl_tasks.scenarios import load
 from fl_tasks.secagg import names
+from fl_tasks.stages.answer import read_answers
 from fl_tasks.stages.approval import agreement, refusal
 from fl_tasks.stages.champions import promotion_of
 from fl_tasks.stages.checks import read_checks
@@ -97,6 +98,7 @@ def gather(spec: StageSpec) -> Report:
         status="failed",
         data_interval=spec.data_interval,
         unit=SCALED,
+        approvals=read_answers(exchange, roster, spec.run_id),
         secagg=secagg,
         survey=survey,
         egress=_egress(spec, roster),

@@ -55,6 +55,8 @@ def run_stage(path: Path) -> StageResult:
             if not error.retryable:
                 post_check(spec, error)
                 _tell_survey(spec, error)
+        elif spec.stage == "receive" and not error.retryable:
+            post_check(spec, error)
         raise
     failure.note(spec, None)
     if spec.stage == DATA_STAGES[-1]:

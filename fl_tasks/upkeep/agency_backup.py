@@ -1,9 +1,9 @@
 """Backup and restore of an agency: what cannot be made again, and nothing that the protocol has to forget.
 
-In it: keys, card, policy, connection, approvals and rosters, the journals, which champion was used, what the agency
-remembers of its data, and of each run the record of its examples, by which forecasts are scaled. Not in it: rows,
-forecasts and scores; secrets of sessions, which the protocol deletes after use; and the journals' second heads, which
-tell a restored journal from the newest one.
+In it: keys, card, policy, connection, the officer's card, approvals and rosters, the journals, which champion was used,
+what the agency remembers of its data, and of each run the record of its examples, by which forecasts are scaled. Not in
+it: rows, forecasts and scores; secrets of sessions, which the protocol deletes after use; and the journals' second
+heads, which tell a restored journal from the newest one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fl_tasks.agency.join import card_path
+from fl_tasks.approvals.places import card_path as officer_card_path
 from fl_tasks.contracts.base import fsync_folder, make_private_folder
 from fl_tasks.contracts.config import load_yaml
 from fl_tasks.contracts.connection import Connection, connection_path
@@ -176,7 +177,7 @@ def _scenarios(folder: Path) -> list[str]:
 
 def _covered(folder: Path) -> Iterator[Path]:
     """Yield the files of an agency's backup."""
-    single = [policy_path(folder), card_path(folder), connection_path(folder)]
+    single = [policy_path(folder), card_path(folder), officer_card_path(folder), connection_path(folder)]
     if connection_path(folder).exists():
         connection = load_yaml(connection_path(folder), Connection).below(folder)
         named = (connection.ca_file, connection.credentials_file, connection.known_hosts_file)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from fl_tasks.approvals.places import delivery_folder
 from fl_tasks.contracts.base import locked
 from fl_tasks.contracts.data import prepared_path
 from fl_tasks.contracts.errors import ConfigError
@@ -43,26 +44,29 @@ def retain_agency(home: Home, agency: str, limits: Limits, now: dt.datetime, *, 
         raise ConfigError(f"{folder}: there is no such agency here; see HUILIU_HOME")
     with locked(folder / "retain.lock"):
         if not dry_run:
-            for place in (folder / "runs", *(folder / made for made in _MADE)):
+            deliveries = delivery_folder(home, agency, "any").parent
+            for place in (deliveries, folder / "runs", *(folder / made for made in _MADE)):
                 retain.remove_interrupted(place)
-        going = retain.old(agency_leftovers(folder, now), limits, now)
+        going = retain.old(agency_leftovers(home, agency, now), limits, now)
         if not dry_run:
             _drop_records(folder, {one.run_id for one in going})
             retain.remove(path for one in going for path in one.paths)
         return going
 
 
-def agency_leftovers(folder: Path, now: dt.datetime) -> Iterator[Leftover]:
-    """Find what runs left in an agency's folder.
+def agency_leftovers(home: Home, agency: str, now: dt.datetime) -> Iterator[Leftover]:
+    """Find what runs left in an agency's folder, and of their plans what was laid out for its officer.
 
     A run is not over while a session of it may still go on, and while a data stage would take its newest files from it.
     """
+    folder = home.agency(agency)
     scenarios = [path.name for path in retain.children(sessions_folder(folder))]
     ends = {run_id: end for scenario in scenarios for run_id, end in _session_ends(folder, scenario).items()}
     needed = set(_newest_records(folder))
     for run in retain.run_folders(folder / "runs"):
         over = ends.get(run.name, now) <= now and run.name not in needed
-        paths = _removable(run)
+        delivery = delivery_folder(home, agency, run.name)
+        paths = (*((delivery,) if delivery.exists() else ()), *_removable(run))
         if paths:
             yield Leftover(retain.kind_of(run.name, scenarios), run.name, retain.last_work([run]), over, paths)
     for made in _MADE:

@@ -19,12 +19,22 @@ from fl_airflow.approval import PromotionApproval
 from fl_airflow.assets import global_model
 from fl_airflow.early import EarlyRetrainingOperator
 from fl_airflow.edge import AGENCIES_COME, EDGE_EXECUTOR
-from fl_airflow.graph import APPROVE, Node, forecast_graph, retraining_graph, rollback_graph, watch_graph
+from fl_airflow.graph import (
+    APPROVE,
+    OFFICERS,
+    RECEIVE,
+    Node,
+    forecast_graph,
+    retraining_graph,
+    rollback_graph,
+    watch_graph,
+)
 from fl_airflow.installation import DagKind, forecast_dag_id, retraining_dag_id, rollback_dag_id, watch_dag_id
 from fl_airflow.notifier import RedRunNotifier, late_run_alert
+from fl_airflow.officers import OfficersSensor
 from fl_airflow.operator import FLStageOperator
 from fl_airflow.retry_policy import retry_policy
-from fl_airflow.stage_docs import APPROVE_DOC, BARRIER_DOC, EARLY_DOC, STAGE_DOCS
+from fl_airflow.stage_docs import APPROVE_DOC, BARRIER_DOC, EARLY_DOC, OFFICERS_DOC, STAGE_DOCS
 from fl_tasks.contracts.config import AgencyConfig, ScenarioConfig
 from fl_tasks.contracts.stage import Stage
 from fl_tasks.contracts.table_config import TableConfig
@@ -51,7 +61,13 @@ def build_retraining_dag(
         schedule=CronDataIntervalTimetable(builder.cron, timezone=scenario.schedule.timezone),
         doc_md=doc_md,
     )
-    graph = retraining_graph(builder.names, scenario.rounds.groups, surveyed=_surveyed(scenario), asked=scenario.asks)
+    graph = retraining_graph(
+        builder.names,
+        scenario.rounds.groups,
+        surveyed=_surveyed(scenario),
+        asked=scenario.asks,
+        planned=scenario.officers is not None,
+    )
     builder.add(graph, dag)
     dag.params = ParamsDict(params.retraining_params(scenario, builder.names))  # after the tasks: each would copy them
     return dag
@@ -196,6 +212,15 @@ class _Builder:
         if node.task_id == APPROVE and self.scenario.promotion is not None:
             asked = self.scenario.promotion
             return PromotionApproval(title=self.scenario.title, promotion=asked, doc_md=APPROVE_DOC, **common)
+        if node.task_id == OFFICERS and self.scenario.officers is not None:
+            return OfficersSensor(
+                scenario=self.scenario.scenario,
+                agencies=self.names,
+                receive=RECEIVE,
+                deadline_hours=self.scenario.officers.deadline_hours,
+                doc_md=OFFICERS_DOC,
+                **common,
+            )
         if node.stage is None:
             return EmptyOperator(doc_md=BARRIER_DOC, **common)
         if node.agency is not None:

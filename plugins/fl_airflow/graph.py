@@ -18,6 +18,10 @@ all agencies' tasks before it are over, whatever became of them. The step itself
 coordinator's step before it, so that it counts the agencies (and fails below the threshold) if that step
 succeeded, and never starts if it failed. Barriers also keep the number of edges linear in the agencies.
 
+A scenario whose agencies are sent the plan first has these before anything else, and `ingest` follows the last two:
+
+    plan -> receive.<agency> -> officers
+
 A scenario that asks for a person's word has `approve` between gate and promote; nobody is asked about a model that is
 held. The report is written whatever became of the run. The verdict follows it and the promotion, which may be skipped
 (the model is held) but not fail.
@@ -25,7 +29,7 @@ held. The report is written whatever became of the run. The verdict follows it a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -43,6 +47,12 @@ _SURVEY_ENDS = "survey.recode"
 
 APPROVE = "approve"
 """The task that asks a person; like a barrier it has no stage."""
+
+OFFICERS = "officers"
+"""The task that waits for the agencies' data officers; it has no stage either."""
+
+RECEIVE = "receive.{}"
+"""Ids of the tasks in which an agency receives its plan."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ class Node:
 
 
 def retraining_graph(
-    agencies: Sequence[str], rounds: int, *, surveyed: bool = False, asked: bool = False
+    agencies: Sequence[str], rounds: int, *, surveyed: bool = False, asked: bool = False, planned: bool = False
 ) -> tuple[Node, ...]:
     """Return the tasks of one run; every task comes after those upstream of it.
 
@@ -86,6 +96,7 @@ def retraining_graph(
         rounds: Round indices of a run, at least 1: those wanted and the spare ones.
         surveyed: Whether recoding and scale are agreed on in a survey first.
         asked: Whether a person has to agree to a promotion.
+        planned: Whether each agency is sent the plan first, and its officer waited for.
     """
     nodes = _setup(agencies, _KEYS_FOLLOW)
     groups: list[list[Node]] = []
@@ -100,15 +111,18 @@ def retraining_graph(
     nodes += [node for group in groups for node in group]
     nodes += _end(agencies, start, asked=asked)
     validated = _each("prepare.{}.validate", agencies)
+    begin = {agency: (OFFICERS, RECEIVE.format(agency)) if planned else () for agency in agencies}
+    first = _planning(agencies) if planned else []
     if not surveyed:
         cohort = Node("cohort", "cohort", validated, "all_done")
-        return (*_prepare(agencies), replace(cohort, skips=_ids(nodes)), *nodes)
+        return (*first, *_prepare(agencies, begin), replace(cohort, skips=_ids(nodes)), *nodes)
     cohort = Node("cohort", "cohort", ("all_validated", _SURVEY_ENDS))
     nodes = [_barrier("all_validated", validated), replace(cohort, skips=_ids(nodes)), *nodes]
-    ingest = [_of("ingest", agency, f"prepare.{agency}.ingest", ()) for agency in agencies]
-    nodes = [*_survey(agencies), *_prepare(agencies, surveyed=True), *nodes]
+    ingest = _prepare(agencies, begin, _PREPARATION[:1])
+    after = {agency: (_SURVEY_ENDS, f"prepare.{agency}.ingest") for agency in agencies}
+    nodes = [*_survey(agencies), *_prepare(agencies, after, _PREPARATION[1:]), *nodes]
     opening = Node("survey.open", "survey", _each("prepare.{}.ingest", agencies), "all_done", survey=True)
-    return (*ingest, replace(opening, skips=_ids(nodes)), *nodes)
+    return (*first, *ingest, replace(opening, skips=_ids(nodes)), *nodes)
 
 
 def forecast_graph(agencies: Sequence[str]) -> tuple[Node, ...]:
@@ -131,15 +145,22 @@ def rollback_graph() -> tuple[Node, ...]:
     return (Node("rollback", "rollback", ()),)
 
 
-def _prepare(agencies: Sequence[str], *, surveyed: bool = False) -> list[Node]:
-    """Return the agencies' steps up to validate; with a survey those after ingest."""
-    if not surveyed:
-        return [node for agency in agencies for node in _chain(_PREPARATION, agency, f"prepare.{agency}")]
+def _planning(agencies: Sequence[str]) -> list[Node]:
+    """Return the tasks before any data are opened. Who received no plan is not waited for."""
+    received = _barrier("all_received", _each(RECEIVE, agencies))
     return [
-        node
-        for agency in agencies
-        for node in _chain(_PREPARATION[1:], agency, f"prepare.{agency}", (_SURVEY_ENDS, f"prepare.{agency}.ingest"))
+        Node("plan", "plan", ()),
+        *(_of("receive", agency, RECEIVE.format(agency), ("plan",)) for agency in agencies),
+        received,
+        Node(OFFICERS, None, (received.task_id, "plan")),
     ]
+
+
+def _prepare(
+    agencies: Sequence[str], before: Mapping[str, tuple[str, ...]], stages: Sequence[Stage] = _PREPARATION
+) -> list[Node]:
+    """Return each agency's data steps, one after the other; `before` are the tasks that its first one follows."""
+    return [node for agency in agencies for node in _chain(stages, agency, f"prepare.{agency}", before[agency])]
 
 
 def _chain(stages: Sequence[Stage], agency: str, group: str, before: tuple[str, ...] = ()) -> list[Node]:

@@ -37,6 +37,8 @@ def run(tmp_path_factory) -> Run:
     run = Run(tmp_path_factory.mktemp("run"), rounds=1, run_id=FIRST)
     # One round is not always enough to beat persistence; what is wanted here is a champion.
     run.install([("share_better: 0.75", "share_better: 0.0"), ("tolerance: 0.02", "tolerance: 1.0")])
+    run.stage("plan")
+    run.stage("receive", AGENCY)
     set_up(run)
     run.each("train", AGENCIES, 1)
     run.finish_round(AGENCIES, 1)
@@ -114,7 +116,9 @@ def test_what_no_later_run_needs_goes_and_the_rest_stays(run):
     retain_agency(home, AGENCY, LIMITS, LATER, dry_run=False)
     left = tree(home.root)
     gone = before.keys() - left.keys()
-    assert all(name.startswith((f"{agency}/runs/{FIRST}/", f"{agency}/prepared/")) for name in gone)
+    delivered = f"deliveries/{AGENCY}/{FIRST}/"
+    assert all(name.startswith((f"{agency}/runs/{FIRST}/", f"{agency}/prepared/", delivered)) for name in gone)
+    assert {f"{delivered}plan", f"{delivered}code.tar.xz"} <= gone
     assert [name for name in left if name.startswith(f"{agency}/runs/{FIRST}/")] == [
         f"{agency}/runs/{FIRST}/prepared.json"
     ]

@@ -1,0 +1,37 @@
+"""What an agency's daemon does by itself: tell the coordinator what the agency's data officer has decided."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.paths import Home
+from fl_tasks.stages.answer import open_questions, tell_decisions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TellDecisions:
+    """Look whether an officer has decided on a plan that was received; agency None stands for all that are here."""
+
+    home: Home
+    agency: str | None
+
+    def due(self) -> bool:
+        """Whether a plan waits for its officer."""
+        return any(any(open_questions(self.home, name)) for name in self._agencies())
+
+    def run(self) -> None:
+        """Tell each decision that was made; what cannot be told now is tried again."""
+        for name in self._agencies():
+            try:
+                tell_decisions(self.home, name)
+            except FLError as error:
+                log.warning("agency=%s its officer's decisions were not told: %s: %s", name, error.code, error)
+
+    def _agencies(self) -> list[str]:
+        if self.agency is not None:
+            return [self.agency]
+        return sorted(path.parent.name for path in self.home.root.glob("agencies/*/runs"))
