@@ -58,7 +58,9 @@ class Wanted:
     files: Mapping[str, str]
 
 
-def check_approval(home: Home, wanted: Wanted, coordinator_key: bytes, now: dt.datetime, journal: Journal) -> Decision:
+def check_approval(
+    home: Home, wanted: Wanted, coordinator_key: bytes, now: dt.datetime, journal: Journal | None
+) -> Decision:
     """Let a retraining open an agency's data, or refuse it; the first use is written into the journal.
 
     Args:
@@ -66,7 +68,7 @@ def check_approval(home: Home, wanted: Wanted, coordinator_key: bytes, now: dt.d
         wanted: What it would do.
         coordinator_key: Of the roster that the agency approved, 32 bytes.
         now: The time, with its UTC offset.
-        journal: The agency's journal of the scenario, open.
+        journal: The agency's journal of the scenario, open; None if it is broken: earlier uses are then not looked at.
 
     Returns:
         The decision that opens it.
@@ -82,7 +84,8 @@ def check_approval(home: Home, wanted: Wanted, coordinator_key: bytes, now: dt.d
     standing = _standing(card, decision, delivery.plan)
     _check_state(card, decision)
     _check_job(card, decision, delivery)
-    _use(journal, decision, standing, now)
+    if journal is not None:
+        _use(journal, decision, standing, now)
     return decision
 
 

@@ -12,7 +12,7 @@ from fl_tasks.exchange.open import open_exchange
 from fl_tasks.scenarios import load
 from fl_tasks.scenarios.hand_out import hand_out
 from fl_tasks.stages.answer import read_answers
-from fl_tasks.stages.context import load_roster
+from fl_tasks.stages.context import journal_paths, load_roster
 from fl_tasks.stages.policy import policy_path
 from tests.approvals.site import AGENCY, APRIL, MARCH, Site, pysyft_python
 from tests.stages.federation_run import AGENCIES, SCENARIO
@@ -103,3 +103,15 @@ def test_an_agency_whose_officer_nobody_named_says_so_at_once(site):
         site.stage("receive", APRIL, AGENCY)
     words = open_exchange(site.home, None, Space("runs", APRIL)).names("checks")
     assert any(name.startswith(f"checks/{AGENCY}.failed-") for name in words)
+
+
+def test_a_broken_journal_keeps_no_new_run_from_reading_its_data_and_opens_none_that_are_shut(site):
+    path, _ = journal_paths(site.home.agency(AGENCY), SCENARIO)
+    approve(site)
+    site.stage("ingest", agency=AGENCY)
+    path.write_bytes(b"torn")
+    assert site.stage("anonymize", agency=AGENCY).status == "done"
+    site.stage("plan", APRIL)
+    site.stage("receive", APRIL, AGENCY)
+    with pytest.raises(NotApproved):
+        site.stage("ingest", APRIL, AGENCY)
