@@ -8,7 +8,7 @@ import pwd
 from pathlib import Path
 
 from fl_tasks.commands.common import Commands, command, exit_code_of, federation, home
-from fl_tasks.contracts.errors import ConfigError
+from fl_tasks.contracts.errors import ConfigError, FLError
 
 _IDLE_SECONDS = 600.0
 _BUNDLE = "dags-folder"  # what Airflow calls the folder of its option dags_folder
@@ -78,7 +78,12 @@ def _serve(options: argparse.Namespace) -> None:
             # of which a copy is made, unless this variable forbids it.
             os.environ.pop("SPT_NOENV", None)
             setproctitle(f"fl run {spec.stage} --spec {path}")
-            run_stage(path)
+            try:
+                run_stage(path)
+            except FLError:
+                if spec.failure_path.exists():
+                    results.append(spec.failure_path.read_bytes())
+                raise
             results.append(spec.result_path.read_bytes())
 
         return Done(exit_code_of(work), *results)

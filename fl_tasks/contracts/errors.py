@@ -6,7 +6,7 @@ share or an update: messages end in logs that leave the agency.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class FLError(Exception):
@@ -36,7 +36,13 @@ class InputError(FLError):
 
 
 class DataRejected(FLError):
-    """An agency's data failed a critical quality check, so that the agency is left out of the run."""
+    """An agency's data failed a critical quality check, so that the agency is left out of the run.
+
+    Attributes:
+        judged: The data sets that were judged, each a DatasetRef with its checks, for lineage.
+    """
+
+    judged: tuple[Any, ...] = ()
 
 
 class PolicyRefused(FLError):

@@ -201,6 +201,11 @@ class StageSpec(StageRequest):
         """Where the stage leaves its result."""
         return self.folder / "results" / f"{self.label}.json"
 
+    @property
+    def failure_path(self) -> Path:
+        """Where a stage that failed for good leaves what may be told of it beside its error."""
+        return self.folder / "results" / f"{self.label}.failed.json"
+
 
 def _asked(request: StageRequest) -> dict[str, Any]:
     """Fields of a request by name, but for the version, which every contract fills in itself."""
@@ -230,7 +235,10 @@ class StageResult(Contract):
     version: int | None = Field(
         default=None, description="promote, rollback: version that is champion now. predict: version used."
     )
-    failed: bool = Field(default=False, description="verdict: the run did not reach a usable end.")
+    failed: bool = Field(
+        default=False,
+        description="verdict: the run did not reach a usable end. Else: it tells of a stage that failed.",
+    )
     counts: dict[str, int] = Field(default_factory=dict, description="Counts over the small-cell limit.")
     digests: dict[str, Sha256] = Field(default_factory=dict)
     inputs: tuple[DatasetRef, ...] = ()
@@ -257,6 +265,19 @@ def read_spec(path: Path) -> StageSpec:
 def write_result(spec: StageSpec, result: StageResult) -> None:
     """Leave a stage's result where the scheduler reads it."""
     write_atomic(spec.result_path, json.dumps(result.model_dump(mode="json"), indent=1).encode())
+
+
+def write_failure(spec: StageSpec, result: StageResult) -> None:
+    """Leave what may be told of a failure, for lineage."""
+    write_atomic(spec.failure_path, json.dumps(result.model_dump(mode="json"), indent=1).encode())
+
+
+def read_failure(spec: StageSpec) -> StageResult | None:
+    """Read what a stage told of its failure; None if nothing."""
+    try:
+        return StageResult.model_validate_json(spec.failure_path.read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def read_result(spec: StageSpec) -> StageResult:

@@ -16,6 +16,7 @@ from typing import IO, ClassVar
 from fl_tasks.contracts.call import MOST_RESULT_BYTES, read_sealed, sealed
 from fl_tasks.contracts.channel import Message, receive, send
 from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.stage import EXIT_FINAL
 from fl_tasks.daemon import place
 
 _START_SECONDS = 60.0
@@ -128,8 +129,8 @@ class StageByDaemon:
         """Read the result that came with an answer, and return the exit code."""
         try:
             code = int(answer.body["code"])
-            if code == 0 and answer.files:
-                self.result = read_sealed(answer.files[0], MOST_RESULT_BYTES)
+            if code in (0, EXIT_FINAL) and answer.files:
+                self.result = read_sealed(answer.files[0], MOST_RESULT_BYTES) or None
         finally:
             for file in answer.files:
                 os.close(file)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fl_tasks.contracts.data import SMALL_CELL, QualityCheck, QualityReport
 from fl_tasks.contracts.errors import DataRejected
+from fl_tasks.contracts.stage import DatasetRef
 from fl_tasks.data import data_docs, identifiers
 from fl_tasks.data.pseudonymize import looks_like
 from fl_tasks.data.series import Series
@@ -163,12 +164,15 @@ def judge(frames: dict[str, pd.DataFrame], suites: dict[str, Any], *, docs: Path
     return QualityReport(checks=tuple(sorted(checks, key=lambda check: check.name)))
 
 
-def require(report: QualityReport, found: Mapping[str, str] = MappingProxyType({})) -> None:
+def require(
+    report: QualityReport, found: Mapping[str, str] = MappingProxyType({}), judged: tuple[DatasetRef, ...] = ()
+) -> None:
     """Refuse data that failed a critical check.
 
     Args:
         report: What was judged.
         found: Check -> what may be told of why it failed (see told).
+        judged: The data sets, with their checks, for lineage.
 
     Raises:
         DataRejected: It names the checks that failed and what passes, never a value that was observed.
@@ -176,11 +180,13 @@ def require(report: QualityReport, found: Mapping[str, str] = MappingProxyType({
     failed = report.failed("critical")
     if failed:
         reasons = [(check, found.get(check.name.partition("/")[0])) for check in failed]
-        raise DataRejected(
+        error = DataRejected(
             f"{len(failed)} critical data checks failed: "
             + "; ".join(f"{check.name} needs {check.needs}" + (f": {why}" if why else "") for check, why in reasons)
             + ". The agency is left out of this run; correct the data and run ingest again"
         )
+        error.judged = judged
+        raise error
 
 
 _WORDS = {

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from fl_tasks.contracts.config import load_scenario, one_reading
-from fl_tasks.contracts.errors import FLError
-from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec, read_spec, write_result
+from fl_tasks.contracts.errors import DataRejected, FLError
+from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec, read_spec, write_failure, write_result
 from fl_tasks.stages import reuse
 from fl_tasks.stages.admission import admit, journal_refusal
 from fl_tasks.stages.checks import DATA_STAGES, post_check, withhold_identifiers
@@ -36,6 +36,7 @@ def run_stage(path: Path) -> StageResult:
     """
     spec = read_spec(path)
     started = time.monotonic()
+    spec.failure_path.unlink(missing_ok=True)  # an earlier try's
     try:
         # One reading: the stage uses the very configuration that was admitted.
         with one_reading():
@@ -48,6 +49,11 @@ def run_stage(path: Path) -> StageResult:
         result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped)[:500])
     except FLError as error:
         failure.note(spec, error)
+        if isinstance(error, DataRejected) and error.judged:
+            write_failure(
+                spec,
+                StageResult(stage=spec.stage, status="done", failed=True, reason=error.code, inputs=error.judged),
+            )
         if spec.agency is not None:
             journal_refusal(spec, error)
         if spec.stage in DATA_STAGES:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -216,6 +217,8 @@ class FLStageOperator(BaseOperator):
                 ) from error
         self._step("failed", f"exit code {code}")
         if code == EXIT_FINAL:
+            with suppress(ValidationError):  # its failure is what counts, not what it told of it
+                self._result = process.failure()
             raise AirflowFailException(f"stage {self.stage} failed for good (exit code {code}); its log says why")
         failure = StageNotReady if code == EXIT_RETRY else StageCrashed
         raise failure(f"stage {self.stage} failed (exit code {code}); its log says why")

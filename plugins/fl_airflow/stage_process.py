@@ -12,7 +12,7 @@ from typing import Protocol
 
 from fl_airflow.process import GroupProcess
 from fl_tasks.contracts.call import Call, DagBundle
-from fl_tasks.contracts.stage import StageResult, StageSpec, read_result, write_spec
+from fl_tasks.contracts.stage import StageResult, StageSpec, read_failure, read_result, write_spec
 from fl_tasks.daemon.client import StageByDaemon, start
 
 # -P: whatever lies in the working directory is not imported.
@@ -39,6 +39,9 @@ class StageProcess(Protocol):
 
     def result(self) -> StageResult:
         """Return what it left; raises FileNotFoundError or ValidationError if there is no valid result."""
+
+    def failure(self) -> StageResult | None:
+        """Return what it told of its failure for good, if anything."""
 
     def kill(self) -> None:
         """End it, and everything that it started."""
@@ -80,6 +83,9 @@ class _Alone(GroupProcess):
     def result(self) -> StageResult:
         return read_result(self._spec)
 
+    def failure(self) -> StageResult | None:
+        return read_failure(self._spec)
+
 
 class _ByDaemon:
     """A stage in a daemon, which has the spec and gives the result by open files: its folder may be unreadable here."""
@@ -92,6 +98,9 @@ class _ByDaemon:
 
     def result(self) -> StageResult:
         return StageResult.model_validate_json(self._stage.result or b"")
+
+    def failure(self) -> StageResult | None:
+        return self.result() if self._stage.result else None
 
     def kill(self) -> None:
         self._stage.kill()
@@ -150,6 +159,9 @@ class _Begun:
 
     def result(self) -> StageResult:
         return self._process.result()
+
+    def failure(self) -> StageResult | None:
+        return self._process.failure()
 
     def kill(self) -> None:
         self._process.kill()

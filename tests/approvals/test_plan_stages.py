@@ -22,8 +22,13 @@ from tests.stages.federation_run import AGENCIES, REPOSITORY, SCENARIO
 
 
 def sent(site, run_id=MARCH):
+    """What the coordinator sent."""
     folder = site.home.exchange(run_id) / "plan"
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "answer"
+    }
 
 
 def change_yaml(site, old, new):

@@ -22,17 +22,23 @@ INTERVAL_END = dt.datetime(2012, 4, 1, tzinfo=ZoneInfo("America/Los_Angeles"))
 SENSOR = "zz_canary_sensor"
 """A column that nobody declared: this agency's series are taken as they come."""
 
+REJECTED = "district_southwest"
+"""An agency whose delivery ends after a few hours."""
+
 VALUE = "61.7351937"
 """A speed that no generator gives."""
 
 
 def plant(home: Path) -> None:
-    """Put the canaries into the delivery of one agency: the name of its last column, and a value of a row."""
+    """Put the canaries into one delivery: the name of its last column, and a value of a row. Cut another short."""
     path = home / "agencies" / AGENCY / "incoming" / "speed_5min.csv.gz"
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     lines[0] = ",".join([*lines[0].split(",")[:-1], SENSOR])
     lines[700] = ",".join([*lines[700].split(",")[:-1], VALUE])
     path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    path = home / "agencies" / REJECTED / "incoming" / "speed_5min.csv.gz"
+    few = gzip.decompress(path.read_bytes()).decode().splitlines()[:40]
+    path.write_bytes(gzip.compress("\n".join(few).encode()))
 
 
 def retrain(home: Path) -> Outcome:

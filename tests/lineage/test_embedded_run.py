@@ -15,7 +15,7 @@ from fl_tasks.contracts.report import Report
 from fl_tasks.contracts.stage import DatasetRef, StageResult
 from tests.lineage import embedded_runs
 from tests.lineage.conformance import facets_of, faults
-from tests.lineage.embedded_runs import AGENCY, SENSOR, VALUE, completed, events_in, task_of
+from tests.lineage.embedded_runs import AGENCY, REJECTED, SENSOR, VALUE, completed, events_in, task_of
 from tests.lineage.test_datasets import event_of
 
 pytestmark = pytest.mark.timeout(900)  # the run counts in the first test's time
@@ -83,7 +83,7 @@ def leaks(home, events):
 
 def test_every_event_of_a_real_run_is_valid(run):
     assert run.outcome.green
-    assert len(run.events) == 2 * len(run.completed)
+    assert len(run.events) == 2 * (len(run.completed) + 1)  # an agency's data were rejected
     assert {task_of(event): faults(event) for event in run.events if faults(event)} == {}
 
 
@@ -113,6 +113,18 @@ def test_an_agencys_data_have_schema_column_lineage_and_assertions(run):
     assertions = judged["inputFacets"]["dataQualityAssertions"]["assertions"]
     assert len(assertions) > 10
     assert all(isinstance(entry["success"], bool) and "actual" not in entry for entry in assertions)
+
+
+def test_data_that_were_rejected_have_their_assertions_in_the_event_of_the_failure(run):
+    (failed,) = [
+        event
+        for event in run.events
+        if event["eventType"] == "FAIL" and task_of(event) == f"prepare.{REJECTED}.validate"
+    ]
+    (judged,) = failed["inputs"]
+    assertions = judged["inputFacets"]["dataQualityAssertions"]["assertions"]
+    assert {entry["success"] for entry in assertions} == {True, False}
+    assert REJECTED not in run.report.cohort
 
 
 def test_a_model_is_the_same_by_its_hash_from_the_sum_to_the_registry(run):

@@ -74,7 +74,12 @@ def run(spec: StageSpec) -> StageResult:
     suites = suite.suites(source, scenario.series, interval)
     report = judge(frames, suites, docs=data_docs_path(spec.folder))
     write_atomic(quality_path(spec.folder), report.model_dump_json(indent=1).encode())
-    require(report, told(frames["columns"]))
+    judged = of_run(
+        spec,
+        standardized_path(spec.folder).name,
+        as_input(lineage.standardized(source, scenario.series), checks=checks_of(report, suites, "observations")),
+    )
+    require(report, told(frames["columns"]), (judged,))
     prepared = freeze(spec.folder, grid, windows, scenario.series, rows, unit=source.unit, population=source.population)
     if not spec.dry_run:
         accepted = Accepted(
@@ -96,20 +101,13 @@ def run(spec: StageSpec) -> StageResult:
         len(report.failed("warning")),
         prepared.sha256,
     )
-    checks = checks_of(report, suites, "observations")
     return StageResult(
         stage="validate",
         status="done",
         reason=f"warning: {warnings}"[:500] if warnings else "",
         counts=counts,
         digests={"examples": prepared.sha256},
-        inputs=(
-            of_run(
-                spec,
-                standardized_path(spec.folder).name,
-                as_input(lineage.standardized(source, scenario.series), checks=checks),
-            ),
-        ),
+        inputs=(judged,),
         outputs=tuple(
             of_run(
                 spec,

@@ -94,7 +94,9 @@ def run(spec: StageSpec) -> StageResult:
     suites = load_suite(spec.scenario).suites(config, labels)
     report = judge(frames, suites, docs=data_docs_path(spec.folder))
     write_atomic(quality_path(spec.folder), report.model_dump_json(indent=1).encode())
-    require(report, told(frames["columns"]))
+    released = as_input(deidentified_columns(spec, declared_of(spec), record), checks=checks_of(report, suites, "rows"))
+    judged = of_run(spec, deidentified_path(spec.folder).name, released)
+    require(report, told(frames["columns"]), (judged,))
     prepared = _freeze(spec, scenario, table, labels, chosen, record)
     if not spec.dry_run:
         accepted = Accepted(
@@ -111,7 +113,6 @@ def run(spec: StageSpec) -> StageResult:
         "stage=validate agency=%s checks=%d warnings=%d sha256=%s",
         *(spec.agency, len(report.checks), len(report.failed("warning")), prepared),
     )
-    released = as_input(deidentified_columns(spec, declared_of(spec), record), checks=checks_of(report, suites, "rows"))
     return StageResult(
         stage="validate",
         status="done",
@@ -119,7 +120,7 @@ def run(spec: StageSpec) -> StageResult:
         counts=publishable(sizes) if row_counts(record) else {},
         digests={"examples": prepared},
         inputs=(
-            of_run(spec, deidentified_path(spec.folder).name, released),
+            judged,
             of_run(spec, features_path(spec.folder).name, as_input(lineage.features(config))),
         ),
         outputs=tuple(
