@@ -67,10 +67,16 @@ class Patient:
 
 
 class Site(AirflowServer):
-    """One federation, made with a small model; two of its three agencies are enough for a sum."""
+    """One federation, made with a small model; two of its three agencies are enough for a sum.
 
-    def __init__(self, root: Path) -> None:
-        self.layout: Layout = found(root, SCENARIO, 3, None, absent_seconds=40)
+    Args:
+        root: Its folder.
+        absent_seconds: After which an agency's task that nobody fetches has failed.
+    """
+
+    def __init__(self, root: Path, absent_seconds: int) -> None:
+        self._absent_seconds = absent_seconds
+        self.layout: Layout = found(root, SCENARIO, 3, None, absent_seconds=absent_seconds)
         super().__init__(self.layout.home)
         self.bodies = self.home / "server" / "bodies"
         self._env |= {
@@ -105,7 +111,7 @@ class Site(AirflowServer):
         return subprocess.CompletedProcess(done.args, done.returncode, output.read_text())
 
     def start(self) -> str:
-        done = self.command("up", SCENARIO, "--absent-seconds", "40")
+        done = self.command("up", SCENARIO, "--absent-seconds", str(self._absent_seconds))
         if done.returncode != 0:
             raise AssertionError(f"the federation did not start:\n{done.stdout}\n{self.logs()}")
         return done.stdout
