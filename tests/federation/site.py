@@ -158,7 +158,7 @@ class Site(AirflowServer):
         assert done.returncode == 0, done.stderr
         return list(json.loads(done.stdout))
 
-    def retrain(self, timeout: float = 400.0, **conf: object) -> str:
+    def retrain(self, timeout: float = 1200.0, **conf: object) -> str:
         """Retrain once, and return the run's id once it is green."""
         id_ = self.trigger(DAG, {"interval": INTERVAL, "local_only": False, **conf})
         state = self.wait(DAG, id_, timeout)

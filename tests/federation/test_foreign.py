@@ -24,7 +24,7 @@ from fl_tasks.exchange.admitted import key_id
 from fl_tasks.exchange.tokens import EXCHANGE_AUDIENCE, sign_token
 from tests.federation.site import DAG, SCENARIO, Site
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 QUEUED = {"free_concurrency": 1, "supports_task_instance_uuid": True}
 
 

@@ -23,7 +23,7 @@ from fl_tasks.stages import enrol
 from tests.faults import canary
 from tests.federation.site import DAG, INTERVAL, SCENARIO, Site
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
