@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.paths import Home
-from fl_tasks.stages.answer import open_questions, tell_decisions
+from fl_tasks.stages.answer import open_questions, tell_decision
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,11 @@ class TellDecisions:
     def run(self) -> None:
         """Tell each decision that was made; what cannot be told now is tried again."""
         for name in self._agencies():
-            try:
-                tell_decisions(self.home, name)
-            except FLError as error:
-                log.warning("agency=%s its officer's decisions were not told: %s: %s", name, error.code, error)
+            for folder in list(open_questions(self.home, name)):
+                try:
+                    tell_decision(self.home, name, folder)
+                except FLError as error:
+                    log.warning("agency=%s run=%s not told: %s: %s", name, folder.name, error.code, error)
 
     def _agencies(self) -> list[str]:
         if self.agency is not None:

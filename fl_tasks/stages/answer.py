@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from fl_tasks.approvals.check import read_card
@@ -47,33 +48,41 @@ def open_questions(home: Home, agency: str) -> Iterator[Path]:
     """Yield the run folders of an agency whose question nobody has answered, the old ones aside."""
     since = time.time() - _MOST_DAYS * 24 * 3600
     for path in home.agency(agency).glob("runs/*/question.json"):
-        if not _told(path.parent).exists() and path.stat().st_mtime > since:
-            yield path.parent
+        with suppress(FileNotFoundError):  # the run was removed just now
+            if not _told(path.parent).exists() and path.stat().st_mtime > since:
+                yield path.parent
 
 
-def tell_decisions(home: Home, agency: str) -> None:
-    """Tell the coordinator of each decision that the officer has made by now; raises as read_card and the exchange."""
-    folders = list(open_questions(home, agency))
-    if not folders:
-        return
+def tell_decision(home: Home, agency: str, folder: Path) -> None:
+    """Tell the coordinator what an agency's officer has decided on a run's plan, if anything by now.
+
+    Args:
+        home: The agency's installation.
+        agency: Whose officer.
+        folder: The agency's working folder of the run, in which its question lies.
+
+    Raises:
+        ApprovalRefused: If the officer's card or records are not as they should be.
+        ExchangeError: If the answer cannot be posted.
+    """
     card = read_card(home.agency(agency), agency)
-    for folder in folders:
-        asked = Question.model_validate_json(_question(folder).read_bytes())
-        made = decisions_on(Path(card.folder), folder.name, bytes.fromhex(card.public_key))
-        on_this = [one for one in made if one.agency == agency and one.plan_sha256 == asked.plan_sha256]
-        if on_this:
-            last = on_this[-1]
-            answer = Answer(
-                run_id=last.run_id,
-                agency=agency,
-                plan_sha256=last.plan_sha256,
-                verdict=last.verdict,
-                by="officer" if last.standing is None else "standing approval",
-                decision=last.id,
-                trial=card.trial,
-            )
-            tell(home, answer)
-            write_atomic(_told(folder), b"")
+    asked = Question.model_validate_json(_question(folder).read_bytes())
+    made = decisions_on(Path(card.folder), folder.name, bytes.fromhex(card.public_key))
+    on_this = [one for one in made if one.agency == agency and one.plan_sha256 == asked.plan_sha256]
+    if not on_this:
+        return
+    last = on_this[-1]
+    answer = Answer(
+        run_id=last.run_id,
+        agency=agency,
+        plan_sha256=last.plan_sha256,
+        verdict=last.verdict,
+        by="officer" if last.standing is None else "standing approval",
+        decision=last.id,
+        trial=card.trial,
+    )
+    tell(home, answer)
+    write_atomic(_told(folder), b"")
 
 
 def tell(home: Home, answer: Answer) -> None:

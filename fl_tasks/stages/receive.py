@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 
-from fl_tasks.approvals.check import check_plan, read_card
+from fl_tasks.approvals.check import check_plan
 from fl_tasks.approvals.delivery import MOST_CODE_BYTES, MOST_PLAN_BYTES, lay_out, open_delivery
 from fl_tasks.approvals.places import delivery_folder
 from fl_tasks.contracts.plan import Answer
 from fl_tasks.contracts.stage import StageResult, StageSpec
-from fl_tasks.stages.answer import ask, tell, tell_decisions
+from fl_tasks.stages.answer import ask, tell, tell_decision
 from fl_tasks.stages.context import exchange_of, exchange_refs, folder_of, load_roster
 from fl_tasks.stages.plan import CODE, plan_name, wanted_of
 from fl_tasks.stages.policy import open_gate
@@ -47,9 +47,8 @@ def run(spec: StageSpec) -> StageResult:
             Answer(run_id=spec.run_id, agency=agency, plan_sha256=body.sha256, verdict="approved", by="policy"),
         )
     else:
-        read_card(folder_of(spec), agency)
         ask(spec.folder, body.sha256)
-        tell_decisions(spec.places, agency)
+        tell_decision(spec.places, agency, spec.folder)
     log.info("stage=receive agency=%s files=%d plan=%s", agency, len(delivery.files), body.sha256)
     return StageResult(
         stage="receive",

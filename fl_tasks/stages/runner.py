@@ -58,11 +58,9 @@ def run_stage(path: Path) -> StageResult:
             journal_refusal(spec, error)
         if spec.stage in DATA_STAGES:
             withhold_identifiers(spec, error)
-            if not error.retryable:
-                post_check(spec, error)
-                _tell_survey(spec, error)
-        elif spec.stage == "receive" and not error.retryable:
+        if spec.stage in (*DATA_STAGES, "receive") and not error.retryable:
             post_check(spec, error)
+            _tell_survey(spec, error)
         raise
     failure.note(spec, None)
     if spec.stage == DATA_STAGES[-1]:
@@ -79,7 +77,11 @@ def run_stage(path: Path) -> StageResult:
 
 def _tell_survey(spec: StageSpec, error: FLError | None) -> None:
     """Post the word on the raw data where a survey invites the agencies that passed, before they go on."""
-    if spec.stage == DATA_STAGES[0] and spec.retrains and is_surveyed(load_scenario(spec.federation, spec.scenario)):
+    if (
+        spec.stage in ("receive", DATA_STAGES[0])
+        and spec.retrains
+        and is_surveyed(load_scenario(spec.federation, spec.scenario))
+    ):
         post_check(spec.model_copy(update={"run_id": spec.survey_run_id}), error)
 
 

@@ -218,6 +218,7 @@ class _Builder:
                 agencies=self.names,
                 receive=RECEIVE,
                 deadline_hours=self.scenario.officers.deadline_hours,
+                execution_timeout=None,  # an officer may take longer than a stage
                 doc_md=OFFICERS_DOC,
                 **common,
             )

@@ -22,9 +22,12 @@ from fl_tasks.upkeep.coordinator_runs import retain_coordinator
 from fl_tasks.upkeep.retain import Limits
 from tests.stages.federation_run import AGENCIES, INTERVAL, REPOSITORY, SCENARIO, Run
 
-pytestmark = pytest.mark.skipif(
-    not (REPOSITORY / ".venv-fl" / "bin" / "python").exists(), reason="needs the learning environment: make setup"
-)
+pytestmark = [
+    pytest.mark.timeout(900),  # four agencies train before the first test
+    pytest.mark.skipif(
+        not (REPOSITORY / ".venv-fl" / "bin" / "python").exists(), reason="needs the learning environment: make setup"
+    ),
+]
 AGENCY = AGENCIES[0]
 FIRST, SECOND, THIRD, FOURTH = (f"{SCENARIO}__manual__{number}" for number in (1, 2, 3, 4))
 LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=100)
