@@ -115,3 +115,16 @@ def test_a_broken_journal_keeps_no_new_run_from_reading_its_data_and_opens_none_
     site.stage("receive", APRIL, AGENCY)
     with pytest.raises(NotApproved):
         site.stage("ingest", APRIL, AGENCY)
+
+
+def test_a_record_that_was_altered_keeps_no_other_runs_decision_from_being_told(site):
+    decision = approve(site)
+    site.record(decision).chmod(0o644)
+    site.record(decision).write_bytes(site.record(decision).read_bytes().replace(b"approved", b"rejected"))
+    site.stage("plan", APRIL)
+    site.stage("receive", APRIL, AGENCY)
+    site.pysyft(site.hand_in(APRIL), ("approve", APRIL, "manual"))
+    site.decide(APRIL)
+    TellDecisions(site.home, AGENCY).run()
+    assert answers(site) == {}
+    assert answers(site, APRIL)[AGENCY].verdict == "approved"
