@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -256,13 +256,24 @@ def _check_job(card: OfficerCard, decision: Decision, delivery: Delivery) -> Non
             f"{inbox}: its files are not those that the officer decided on: {_differences(decision.files, found)}; "
             "restore them, or let the officer look at the job and decide anew"
         )
-    expected = {f"code/{name}": sha256 for name, sha256 in hashes(delivery.job).items()}
-    decided = {name: sha256 for name, sha256 in decision.files.items() if name not in _PYSYFTS_OWN}
-    if decided != expected:
+    wrong = not_delivered(delivery, decision.files)
+    if wrong:
         raise errors.CodeMismatch(
             f"decision {decision.id} is on other files than plan and code of run {delivery.plan.run_id}: "
-            f"{_differences(expected, decided)}; the officer runs `fl officer receive` and decides anew"
+            f"{some(wrong)}; the officer runs `fl officer receive` and decides anew"
         )
+
+
+def not_delivered(delivery: Delivery, files: Mapping[str, str]) -> list[str]:
+    """Return the names of a PySyft job's files that are not as plan and code were laid out, are missing or too many.
+
+    Args:
+        delivery: What was laid out.
+        files: Name -> SHA-256 of the job's files.
+    """
+    expected = {f"code/{name}": sha256 for name, sha256 in hashes(delivery.job).items()}
+    given = {name: sha256 for name, sha256 in files.items() if name not in _PYSYFTS_OWN}
+    return sorted({name for name, _ in given.items() ^ expected.items()} | (_PYSYFTS_OWN - files.keys()))
 
 
 def _use(journal: Journal, decision: Decision, standing: Standing | None, now: dt.datetime) -> None:
@@ -316,6 +327,10 @@ def _told(interval: tuple[dt.datetime, dt.datetime]) -> str:
 
 def _differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:
     """Name the files that differ."""
-    names = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    return some(sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)))
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TypeVar
 
 from fl_tasks.approvals.errors import ApprovalRefused
-from fl_tasks.contracts.base import Contract, canonical_json, fsync_folder
+from fl_tasks.contracts.base import Contract, canonical_json, whole_file
 from fl_tasks.secagg.errors import ProtocolError
 from fl_tasks.secagg.records import read_record
 
@@ -49,18 +48,9 @@ def write_once(path: Path, data: bytes, conflict: ApprovalRefused) -> None:
     for missing in reversed([place for place in path.parents if not place.exists()]):
         missing.mkdir(exist_ok=True)
         missing.chmod(_FOLDER_MODE)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), _FILE_MODE)
-            os.fsync(file.fileno())
+    with whole_file(path, data, _FILE_MODE) as made:
         try:
-            os.link(temporary, path)
+            os.link(made, path)
         except FileExistsError:
             if path.read_bytes() != data:
                 raise conflict from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    fsync_folder(path.parent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import errno
 import os
 import sys
 from collections.abc import Callable
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import fl_tasks
-from fl_tasks.contracts.errors import FLError
+from fl_tasks.contracts.errors import FLError, is_disk_full
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.stage import EXIT_FINAL, EXIT_RETRY
 
 REPOSITORY = Path(fl_tasks.__file__).parents[1]
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -59,7 +56,7 @@ def exit_code_of(work: Callable[[], object]) -> int:
         print(f"error: {error.code}: {error}", file=sys.stderr)
         return EXIT_RETRY if error.retryable else EXIT_FINAL
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_disk_full(error):
             raise
         place = f"{error.filename}: " if error.filename else ""
         print(

@@ -61,17 +61,27 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         mode: Permission bits; the default lets only the owner read.
     """
     make_private_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with whole_file(path, data, mode) as made:
+        os.replace(made, path)
+
+
+@contextmanager
+def whole_file(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """A finished file beside `path`, on the disk, to be given that name; what is not is gone at the end.
+
+    The folder's entries are on the disk, too, once this ends.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    made = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield made
+    finally:
+        made.unlink(missing_ok=True)
     fsync_folder(path.parent)
 
 

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
-from fl_tasks.contracts.approval import OfficersConfig
+from fl_tasks.contracts.approval import OfficersConfig, PromotionConfig
 from fl_tasks.contracts.base import Contract, Name, describe
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.series_config import Fraction, SeriesConfig
@@ -119,22 +119,6 @@ class GateConfig(Contract):
 
     share_better: Fraction = Field(description="Share of the evaluating agencies where it must be better.")
     tolerance: float = Field(ge=0.0, le=1.0, description="Share by which it may be worse at any agency.")
-
-
-class PromotionConfig(Contract):
-    """Whether a person has to agree before a model that passed the gate becomes champion."""
-
-    approval: bool = Field(description="Whether anybody is asked; without it the gate alone decides.")
-    approvers: tuple[str, ...] = Field(description="Users of Airflow, by id, one of whom has to agree.")
-    deadline_hours: float = Field(
-        gt=0.0, le=8760.0, description="Hours after which a question that nobody answered counts as rejected."
-    )
-
-    @model_validator(mode="after")
-    def _somebody(self) -> PromotionConfig:
-        if self.approval and not self.approvers:
-            raise ValueError("approval needs at least one of approvers: otherwise every user of Airflow could agree")
-        return self
 
 
 class DriftConfig(Contract):

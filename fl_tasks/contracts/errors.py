@@ -6,6 +6,7 @@ share or an update: messages end in logs that leave the agency.
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 
@@ -25,6 +26,11 @@ class FLError(Exception):
     def code(self) -> str:
         """The error's stable name, as it stands in reports and journals."""
         return type(self).__name__
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether there was no room, or the user has used up his share of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class ConfigError(FLError):

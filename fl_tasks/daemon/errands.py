@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Protocol
 
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.stages.answer import open_questions, tell_decision
 
 log = logging.getLogger(__name__)
+
+
+class Errand(Protocol):
+    """Something that a daemon does by itself from time to time, in a child as a stage is."""
+
+    def due(self) -> bool:
+        """Whether there is anything to do; asked in the daemon, so it only looks."""
+
+    def run(self) -> None:
+        """Do it."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 from fl_tasks.contracts.call import MOST_CALL_BYTES, is_sealed, read_sealed, seal
 from fl_tasks.contracts.channel import Message, pair, receive, send
@@ -40,6 +40,9 @@ from fl_tasks.daemon.parent import die_with_parent, handle_of
 from fl_tasks.daemon.place import Place
 from fl_tasks.daemon.workers import Workers
 from fl_tasks.stages.learning_process import CHANNEL
+
+if TYPE_CHECKING:
+    from fl_tasks.daemon.errands import Errand
 
 # What stages import, the light ones first; imported here while there is nothing else to do.
 _AHEAD = (
@@ -63,16 +66,6 @@ class Done:
 
     code: int
     result: bytes = b""
-
-
-class Errand(Protocol):
-    """Something that a daemon does by itself from time to time, in a child as a stage is."""
-
-    def due(self) -> bool:
-        """Whether there is anything to do; asked in the daemon, so it only looks."""
-
-    def run(self) -> None:
-        """Do it."""
 
 
 @dataclass(eq=False)

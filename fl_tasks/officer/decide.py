@@ -15,7 +15,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
-from fl_tasks.approvals.delivery import Delivery, hashes
+from fl_tasks.approvals.check import not_delivered, some
+from fl_tasks.approvals.delivery import Delivery
 from fl_tasks.approvals.errors import JobAltered
 from fl_tasks.approvals.places import job_folders
 from fl_tasks.approvals.pysyft import job_files
@@ -25,9 +26,6 @@ from fl_tasks.officer.desk import Desk
 from fl_tasks.officer.errors import NoSuchRecord, NotDecidable, NotReceived, WrongDigest
 from fl_tasks.officer.ledger import Ledger, read_ledger
 from fl_tasks.officer.pysyft import Method
-
-_PYSYFTS_OWN = {"config.yaml", "run.sh"}  # what PySyft writes into a job that is handed in
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -121,16 +119,11 @@ def checked_job(desk: Desk, delivery: Delivery) -> dict[str, str]:
     if not inbox.is_dir():
         raise _not_received(run_id)
     found = job_files(inbox)
-    expected = {f"code/{name}": sha256 for name, sha256 in hashes(delivery.job).items()}
-    code = {name: sha256 for name, sha256 in found.items() if name not in _PYSYFTS_OWN}
-    wrong = sorted({name for name, _ in code.items() ^ expected.items()})
-    wrong += sorted(_PYSYFTS_OWN - found.keys())
+    wrong = not_delivered(delivery, found)
     if wrong:
-        more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
         raise JobAltered(
-            f"{inbox}: does not hold the plan and the code that were laid out; different are "
-            f"{', '.join(wrong[:_MOST_NAMED])}{more}. Find out who changed them; remove the folder, and "
-            "`fl officer receive` hands the job in again"
+            f"{inbox}: does not hold the plan and the code that were laid out; different are {some(wrong)}. Find out "
+            "who changed them; remove the folder, and `fl officer receive` hands the job in again"
         )
     return found
 

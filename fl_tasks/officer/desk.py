@@ -19,6 +19,8 @@ from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.plan import OfficerCard
 from fl_tasks.officer.pysyft import Datasite
+from fl_tasks.stages.context import load_key
+from fl_tasks.stages.enrol import make_key
 
 _READABLE = 0o022  # umask
 _PASSABLE = 0o711  # the daemon reaches records and PySyft's files through it
@@ -64,7 +66,7 @@ class Desk:
 
     def key(self) -> Ed25519PrivateKey:
         """The officer's private key."""
-        return Ed25519PrivateKey.from_private_bytes(key_path(self.folder).read_bytes())
+        return load_key(key_path(self.folder))
 
     def runs(self) -> list[str]:
         """Return the runs whose plans are laid out, by name."""
@@ -126,11 +128,10 @@ def init_officer(home: Home, agency: str, folder: Path, coordinator_key: str, *,
     folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
     folder.chmod(_PASSABLE)
     key_file = key_path(folder)
-    if not key_file.exists():
-        write_atomic(key_file, Ed25519PrivateKey.generate().private_bytes_raw())
+    key = make_key(key_file)
     if key_file.stat().st_mode & 0o077:
         raise OfficerNotApart(f"{key_file}: others may read it: chmod 0600, on a file system that keeps modes")
-    public = Ed25519PrivateKey.from_private_bytes(key_file.read_bytes()).public_key().public_bytes_raw()
+    public = key.public_key().public_bytes_raw()
     card = OfficerCard(
         agency=agency, public_key=public.hex(), folder=str(folder.resolve()), user=os.geteuid(), trial=trial
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -126,9 +126,7 @@ def open_journal(path: Path, head: Path, *, new_session: str | None = None) -> I
         JournalBusy: If another process holds it.
         JournalBroken: If the chain does not verify, or is not the one that the head tells of.
     """
-    make_private_folder(path.parent)
-    with path.with_suffix(".lock").open("w") as lock:
-        _lock(lock, path)
+    with hold_journal(path):
         try:
             journal = Journal(path, head, *_read(path, head))
         except JournalBroken:
@@ -156,12 +154,16 @@ def _start_anew(path: Path, head: Path) -> Journal:
     return journal
 
 
-def _lock(lock: IO[str], path: Path) -> None:
-    """Take the journal's lock, which ends with the process; raises JournalBusy."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise JournalBusy(f"{path}: another process of this agency is at work; it is retried later") from error
+@contextmanager
+def hold_journal(path: Path) -> Iterator[None]:
+    """Hold a journal's exclusive lock, which ends with the process; raises JournalBusy."""
+    make_private_folder(path.parent)
+    with path.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JournalBusy(f"{path}: another process of this agency is at work; it is retried later") from error
+        yield
 
 
 def _read(path: Path, head: Path) -> tuple[list[Entry], str]:

@@ -77,7 +77,9 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     try:
         return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: there is no key; run `fl agency init` (or `fl coordinator init`) first") from error
+        raise ConfigError(
+            f"{path}: there is no key; run `fl agency init` (or `fl coordinator init`, `fl officer init`) first"
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{path}: not a raw Ed25519 private key of 32 bytes; restore it from your backup") from error
 

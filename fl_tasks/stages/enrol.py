@@ -87,7 +87,7 @@ def init_agency(home: Home, federation: Path, scenario: str, agency: str) -> Car
 def make_card(folder: Path, agency: str) -> Card:
     """Return an agency's card; keys that are not there yet are made."""
     for path in (protocol_key_path, airflow_key_path, exchange_key_path):
-        _make_key(path(folder))
+        make_key(path(folder))
     return load_card(folder, agency)
 
 
@@ -109,7 +109,7 @@ def init_coordinator(home: Home, federation: Path, scenario: str) -> Roster:
     from fl_tasks.exchange.admitted import admitted  # noqa: PLC0415 - tokens, which only a server has
 
     config = load_scenario(federation, scenario)
-    key = _make_key(protocol_key_path(home.coordinator))
+    key = make_key(protocol_key_path(home.coordinator))
     let_in = admitted(home)
     exchange = open_exchange(home, None, Space("rosters", scenario))
     cards = []
@@ -226,7 +226,8 @@ def _roster_bytes(roster: Roster) -> bytes:
     return json.dumps(roster.model_dump(mode="json", by_alias=True), indent=1).encode()
 
 
-def _make_key(path: Path) -> Ed25519PrivateKey:
+def make_key(path: Path) -> Ed25519PrivateKey:
+    """Return a party's private key, which is made if there is none; raises ConfigError."""
     if not path.exists():
         write_atomic(path, Ed25519PrivateKey.generate().private_bytes_raw())
     return load_key(path)

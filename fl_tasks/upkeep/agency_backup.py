@@ -8,7 +8,6 @@ heads, which tell a restored journal from the newest one.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -27,8 +26,8 @@ from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.daemon import place
 from fl_tasks.daemon.place import DaemonRuns
-from fl_tasks.secagg.errors import JournalBroken, JournalBusy
-from fl_tasks.secagg.journal import open_journal
+from fl_tasks.secagg.errors import JournalBroken
+from fl_tasks.secagg.journal import hold_journal, open_journal
 from fl_tasks.stages.champions import used_path
 from fl_tasks.stages.context import approved_roster_path, journal_paths, protocol_key_path, sessions_folder
 from fl_tasks.stages.policy import policy_path
@@ -143,13 +142,7 @@ def hold_journals(folder: Path, scenarios: Iterable[str]) -> Iterator[None]:
     """Hold the journals of an agency as a stage does; raises JournalBusy."""
     with ExitStack() as held:
         for scenario in sorted(set(scenarios)):
-            path, _ = journal_paths(folder, scenario)
-            make_private_folder(path.parent)
-            lock = held.enter_context(path.with_suffix(".lock").open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise JournalBusy(f"{path}: a stage of this agency is at work; try again when it has ended") from error
+            held.enter_context(hold_journal(journal_paths(folder, scenario)[0]))
         yield
 
 

@@ -12,7 +12,7 @@ from fl_tasks.contracts.approval import Approval
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from fl_tasks.contracts.config import PromotionConfig
+    from fl_tasks.contracts.approval import PromotionConfig
 
 
 class PromotionApproval(ApprovalOperator):

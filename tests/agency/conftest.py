@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from fl_tasks.__main__ import main
 from fl_tasks.contracts.paths import Home
 from fl_tasks.exchange import http
 from tests.attacks.agency_site import AGENCY, REPOSITORY
 from tests.exchange.federated_server import FederatedServer
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left."""
-
-    code: int
-    out: str
-    error: str
-
-    @property
-    def last_word(self) -> str:
-        return self.out.split()[-1]
+from tests.saying import Said, say
 
 
 class Host:
@@ -87,12 +73,8 @@ def call(capsys, monkeypatch) -> Callable[[Host, tuple[str, ...]], Said]:
     monkeypatch.setattr(http, "_WAITS", (0.05,))
 
     def call(host: Host, words: tuple[str, ...]) -> Said:
-        monkeypatch.setenv("HUILIU_HOME", str(host.home.root))
-        monkeypatch.setenv("HUILIU_FEDERATION", str(host.federation))
-        capsys.readouterr()
-        code = main(list(words))
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
+        env = {"HUILIU_HOME": host.home.root, "HUILIU_FEDERATION": host.federation}
+        return say(words, env, capsys, monkeypatch)
 
     return call
 

@@ -13,7 +13,8 @@ from fl_airflow.graph import APPROVE, retraining_graph
 from fl_airflow.installation import FEDERATION
 from pydantic import ValidationError
 
-from fl_tasks.contracts.config import NotifyConfig, PromotionConfig, load_federation
+from fl_tasks.contracts.approval import PromotionConfig
+from fl_tasks.contracts.config import NotifyConfig, load_federation
 
 CONFIG = load_federation(FEDERATION)
 SCENARIO = CONFIG.scenarios["traffic_districts"]

@@ -2,22 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from fl_tasks.__main__ import main
 from fl_tasks.officer.desk import init_officer
 from fl_tasks.officer.receive import receive
-from tests.officer.desk_site import AGENCY, NOW, REPOSITORY, DeskSite, Said, pysyft_python
+from tests.officer.desk_site import AGENCY, NOW, REPOSITORY, DeskSite, pysyft_python
+from tests.saying import Said, say
 
 
 @pytest.fixture
 def call(capsys, monkeypatch):
     def call(site: DeskSite, words: tuple[str, ...]) -> Said:
-        monkeypatch.setenv("HUILIU_HOME", str(site.home.root))
-        monkeypatch.setenv("HUILIU_OFFICER", str(site.folder))
-        monkeypatch.setenv("HUILIU_FEDERATION", str(REPOSITORY / "dags" / "federation"))
-        capsys.readouterr()
-        code = main(list(words))
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
+        env = {"HUILIU_HOME": site.home.root, "HUILIU_OFFICER": site.folder}
+        return say(words, {**env, "HUILIU_FEDERATION": REPOSITORY / "dags" / "federation"}, capsys, monkeypatch)
 
     return call
 

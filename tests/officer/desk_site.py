@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.plan import Decision, Plan, Terms, code_sha256
 from fl_tasks.officer.desk import Desk, open_desk
 from fl_tasks.secagg.records import sign_record
+from tests.saying import Said
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AGENCY, SCENARIO = "district_northwest", "traffic_districts"
@@ -61,15 +61,6 @@ def own_client(officer: Path, agency: str, deed: str = "look", name: str = "", *
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left."""
-
-    code: int
-    out: str
-    error: str
 
 
 class DeskSite:

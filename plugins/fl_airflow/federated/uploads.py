@@ -6,7 +6,6 @@ with it, for a day. What an agency has under way is limited, and counted by the 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fl_tasks.contracts.base import locked, sha256_file
+from fl_tasks.contracts.errors import is_disk_full
 from fl_tasks.contracts.paths import Home
 from fl_tasks.exchange.access import Space
 from fl_tasks.exchange.errors import ExchangeFull, UploadBroken, UploadBusy, WrongOffset
@@ -36,7 +36,6 @@ RESERVE_BYTES = 64 * 2**20
 """Bytes that uploads leave free on the disk: the database may lie on it, too."""
 
 _CHUNK = 2**20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Message(NamedTuple):
@@ -219,7 +218,7 @@ def _room(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_disk_full(error):
             raise
         raise ExchangeFull(
             f"{name}: the coordinator's disk is full ({error.strerror}): the coordinator has to make room below its "

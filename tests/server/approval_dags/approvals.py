@@ -15,7 +15,8 @@ from fl_airflow.installation import FEDERATION, REPOSITORY, retraining_dag_id
 from fl_airflow.operator import FLStageOperator
 from fl_airflow.stage_process import OWNER
 
-from fl_tasks.contracts.config import NotifyConfig, PromotionConfig, load_federation
+from fl_tasks.contracts.approval import PromotionConfig
+from fl_tasks.contracts.config import NotifyConfig, load_federation
 
 MODEL = {"model": "ab" * 32}
 PASSED = {"gate": {"reason": "better at 4 of 4", "digests": MODEL}, "promote": {"version": 3, "digests": MODEL}}
