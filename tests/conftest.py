@@ -14,6 +14,8 @@ settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
 LEARNING_FOLDERS = {"learning", "parity"}
+# One federation, which is root's and the machine's only one; one Airflow server.
+SHARING_FOLDERS = {"federation", "faults", "server"}
 IN_LEARNING_ENVIRONMENT = importlib.util.find_spec("tensorflow_federated") is not None
 
 
@@ -40,6 +42,14 @@ def pytest_pycollect_makemodule(module_path, parent):
     if _is_others(module_path.relative_to(TESTS).parts[0]):
         return _OtherEnvironment.from_parent(parent, path=module_path)
     return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a module in one of several processes, and a whole folder where its tests share a costly server."""
+    for item in items:
+        folder, *rest = item.path.relative_to(TESTS).parts
+        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARING_FOLDERS else "/".join((folder, *rest))))
 
 
 @pytest.fixture(scope="session")

@@ -25,20 +25,27 @@ NOTHING_COLLECTED = {4, 5}  # pytest: a named test is not there; no tests
 # Whole runs under a scheduler: `make faults`, which takes half an hour.
 SLOW = ("tests/faults", "tests/attacks/test_through_airflow.py", "tests/federation/test_faults.py")
 MARK = "HUILIU_TEST_RUN"
+# Beside Airflow most of the time is spent waiting for processes: every core is kept busy, up to a number of whole
+# servers that a usual machine's memory holds. The learning side's tests take a few minutes.
+SIDE_BY_SIDE = ["--dist=loadgroup", f"--numprocesses={min(os.cpu_count() or 1, 4)}"]
 _LAST_LINES_SECONDS = 1.0  # until the last lines of an ended pytest have been read
 
 
 def main(arguments: list[str]) -> int:
+    options: dict[str, list[str]] = {name: [] for name in ENVIRONMENTS}
     if not any(slow in argument for argument in arguments for slow in SLOW):
         arguments = [*arguments, *(f"--ignore={slow}" for slow in SLOW)]
+        options[".venv"] = SIDE_BY_SIDE
     mark = uuid.uuid4().hex
     totals = dict.fromkeys(("passed", "failed", "skipped"), 0)
     codes = []
     outputs = []
     with tempfile.TemporaryDirectory() as folder:
         reports = {name: Path(folder) / f"{name}.xml" for name in ENVIRONMENTS}
-        # Side by side: neither keeps more than a core busy.
-        running = {name: Pytest(name, [*arguments, f"--junitxml={reports[name]}"], mark) for name in ENVIRONMENTS}
+        running = {
+            name: Pytest(name, [*arguments, *options[name], f"--junitxml={reports[name]}"], mark)
+            for name in ENVIRONMENTS
+        }
         try:
             for name, counts in reports.items():
                 print(f"tests in {name}", flush=True)
