@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from fl_tasks.contracts.jobs import Job, JobFile, JobResult
@@ -15,6 +16,25 @@ from fl_tasks.daemon import server
 from fl_tasks.daemon.server import Daemon, Done
 from fl_tasks.daemon.workers import Workers
 from fl_tasks.stages.learning_process import learning_python, run_job
+
+
+@dataclass(frozen=True)
+class Errand:
+    """Due while `due` lies in a folder, a line of `done` each time, then does what `due` says."""
+
+    folder: Path
+
+    def due(self) -> bool:
+        return (self.folder / "due").exists()
+
+    def run(self) -> None:
+        with (self.folder / "done").open("a") as done:
+            done.write(f"{os.getpid()} {os.getppid()}\n")
+        how = (self.folder / "due").read_text()
+        if how == "break":
+            raise RuntimeError("broken on an errand")
+        if how == "wait":
+            time.sleep(300)
 
 
 def read_job(path: Path) -> Job:
@@ -79,8 +99,12 @@ def main() -> None:
     parser.add_argument("--learning", action="store_true")
     parser.add_argument("--silent", type=float, default=10.0)
     parser.add_argument("--worker", type=int, nargs=2, help="another user's and group's id")
+    parser.add_argument("--errand", type=Path, help="a folder; see Errand")
     options = parser.parse_args()
     server._SILENT_SECONDS = options.silent
+    if options.errand is not None:
+        server._ERRAND_SECONDS = 0.1
+        server._AHEAD = ()  # while it imports ahead it never sleeps
     user, group = options.worker or (None, None)
     # `true` ends at once: most of these stages take no learning jobs.
     python = learning_python if options.learning else lambda: Path("/bin/true")
@@ -94,6 +118,7 @@ def main() -> None:
         run=run,
         users=() if user is None else (user,),
         group=group,
+        errand=None if options.errand is None else Errand(options.errand),
     ).serve()
 
 
