@@ -30,7 +30,7 @@ def test_tables_of_people_have_a_survey_and_no_other_scenario_has(bag):
 def test_the_dag_is_the_graph_and_only_the_surveys_tasks_work_under_its_run(bag, scenario):
     dag = bag.dags[retraining_dag_id(scenario)]
     members = [agency.agency for agency in CONFIG.members(scenario)]
-    graph = retraining_graph(members, CONFIG.scenarios[scenario].rounds.groups, surveyed=True)
+    graph = retraining_graph(members, CONFIG.scenarios[scenario].rounds.groups, surveyed=True, planned=True)
     assert {task.task_id for task in dag.tasks} == {node.task_id for node in graph}
     for node in graph:
         task = dag.get_task(node.task_id)
