@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from fl_tasks.commands.common import REPOSITORY, Commands, command, federation, home
+from fl_tasks.contracts.errors import ConfigError
 
 
 def add_to(agency: Commands) -> None:
@@ -23,11 +24,13 @@ def add_to(agency: Commands) -> None:
     status.add_argument("--socket-folder", type=Path, metavar="DIR", help="where `fl agency serve` listens")
     rotate = command(agency, "rotate", "Make new keys; once their card is admitted, take them into use.", _rotate)
     rotate.add_argument("--protocol", action="store_true", help="the protocol key too, which needs a new roster")
-    units = command(agency, "units", "Write systemd's files for the agency's daemon and worker.", _units)
+    units = command(agency, "units", "Write systemd's files for the agency's daemon, worker and officer.", _units)
     units.add_argument("--user", required=True, help="name of the daemon's user")
     units.add_argument("--worker-user", required=True, help="name of the worker's user")
     units.add_argument("--socket-folder", type=Path, required=True, metavar="DIR", help="where the daemon listens")
     units.add_argument("--worker-folder", type=Path, required=True, metavar="DIR", help="the worker's own folder")
+    units.add_argument("--officer-user", help="name of the data officer's user, if it has one")
+    units.add_argument("--officer-folder", type=Path, metavar="DIR", help="the officer's own folder")
     units.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files are written")
     officer = command(agency, "officer", "Pin the data officer's card; say what the officer has to know.", _officer)
     officer.add_argument("--card", type=Path, metavar="FILE", help="as the officer handed it over; else only look")
@@ -93,8 +96,13 @@ def _rotate(options: argparse.Namespace) -> None:
 
 
 def _units(options: argparse.Namespace) -> None:
-    from fl_tasks.agency.units import Site, write_units  # noqa: PLC0415
+    from fl_tasks.agency.units import OfficersSite, Site, write_units  # noqa: PLC0415
 
+    if (options.officer_user is None) != (options.officer_folder is None):
+        raise ConfigError("fl agency units: --officer-user and --officer-folder belong together")
+    officer = None
+    if options.officer_user is not None:
+        officer = OfficersSite(folder=options.officer_folder.absolute(), user=options.officer_user)
     site = Site(
         agency=options.agency,
         repository=REPOSITORY,
@@ -104,6 +112,7 @@ def _units(options: argparse.Namespace) -> None:
         worker_folder=options.worker_folder.absolute(),
         user=options.user,
         worker_user=options.worker_user,
+        officer=officer,
     )
     for path in write_units(site, options.out):
         print(f"{options.agency}: {path}")

@@ -10,23 +10,45 @@ from pathlib import Path
 
 import pytest
 
-from fl_tasks.agency.units import Site, write_units
+from fl_tasks.agency.units import OfficersSite, Site, write_units
 from fl_tasks.contracts.errors import ConfigError
 from tests.attacks.agency_site import AGENCY, REPOSITORY
 
-DAEMON, WORKER, USERS = f"huiliu-{AGENCY}-daemon.service", f"huiliu-{AGENCY}-worker.service", f"huiliu-{AGENCY}.conf"
+DAEMON, WORKER, OFFICER = (f"huiliu-{AGENCY}-{part}.service" for part in ("daemon", "worker", "officer"))
+USERS = f"huiliu-{AGENCY}.conf"
 HARDENED = ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "RestrictSUIDSGID", "RestrictNamespaces")
+
+
+OPTIONS = (
+    *("units", "--user", "huiliu-ne", "--worker-user", "huiliu-ne-worker"),
+    *("--socket-folder", "/var/lib/huiliu/run", "--worker-folder", "/var/lib/huiliu/worker"),
+)
+
+
+def written(host, out: Path, *officer: str) -> list[str]:
+    """Return the lines of `fl agency units`, which writes into `out`."""
+    return host.done(*OPTIONS, *officer, "--out", out).out.splitlines()
 
 
 @pytest.fixture
 def units(host, tmp_path) -> Path:
     out = tmp_path / "units"
-    said = host.done(
-        *("units", "--user", "huiliu-ne", "--worker-user", "huiliu-ne-worker"),
-        *("--socket-folder", "/var/lib/huiliu/run", "--worker-folder", "/var/lib/huiliu/worker", "--out", out),
-    )
-    assert said.out.splitlines() == [f"{AGENCY}: {out / name}" for name in (DAEMON, WORKER, USERS)]
+    said = written(host, out, "--officer-user", "huiliu-ne-officer", "--officer-folder", "/var/lib/huiliu/officer")
+    assert said == [f"{AGENCY}: {out / name}" for name in (DAEMON, WORKER, OFFICER, USERS)]
     return out
+
+
+def test_without_an_officer_there_is_no_unit_and_no_user_of_one(host, tmp_path):
+    out = tmp_path / "units"
+    assert written(host, out) == [f"{AGENCY}: {out / name}" for name in (DAEMON, WORKER, USERS)]
+    assert "data officer" not in (out / USERS).read_text()
+
+
+def test_an_officers_user_and_folder_belong_together(host, tmp_path):
+    said = host.agency(*OPTIONS, "--officer-user", "huiliu-ne-officer", "--out", tmp_path)
+    assert said.code == 10
+    assert "belong together" in said.error
+    assert list(tmp_path.glob("*.service")) == []
 
 
 def service(path: Path) -> dict[str, list[str]]:
@@ -40,10 +62,11 @@ def service(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def test_daemon_and_worker_are_two_users_with_no_way_to_rights(units):
-    daemon, worker = service(units / DAEMON), service(units / WORKER)
-    assert (daemon["User"], worker["User"]) == (["huiliu-ne"], ["huiliu-ne-worker"])
-    for one in (daemon, worker):
+def test_they_are_three_users_with_no_way_to_rights(units):
+    daemon, worker, officer = (service(units / name) for name in (DAEMON, WORKER, OFFICER))
+    users = [one["User"] for one in (daemon, worker, officer)]
+    assert users == [["huiliu-ne"], ["huiliu-ne-worker"], ["huiliu-ne-officer"]]
+    for one in (daemon, worker, officer):
         assert one["ProtectSystem"] == ["strict"]
         assert one["CapabilityBoundingSet"] == [""]
         assert [one[key] for key in HARDENED] == [["yes"]] * len(HARDENED)
@@ -54,6 +77,14 @@ def test_each_writes_in_its_own_folders_alone(units, host):
     assert daemon["ReadWritePaths"] == [f"{host.home.root} /var/lib/huiliu/run"]
     assert worker["ReadWritePaths"] == ["/var/lib/huiliu/worker"]
     assert worker["InaccessiblePaths"] == [str(host.home.root)]
+    assert service(units / OFFICER)["ReadWritePaths"] == ["/var/lib/huiliu/officer"]
+
+
+def test_the_officers_takes_plans_over_without_any_network(units, host):
+    officer = service(units / OFFICER)
+    assert officer["ExecStart"] == [f"{REPOSITORY}/.venv/bin/fl officer receive --watch 60"]
+    assert officer["Environment"] == [f"HUILIU_HOME={host.home.root}", "HUILIU_OFFICER=/var/lib/huiliu/officer"]
+    assert (officer["PrivateNetwork"], officer["RestrictAddressFamilies"]) == (["yes"], ["AF_UNIX"])
 
 
 def test_they_start_the_scripts_that_every_deployment_starts(units, host):
@@ -66,7 +97,7 @@ def test_they_start_the_scripts_that_every_deployment_starts(units, host):
 
 
 def test_the_files_are_whole_units_for_everyone_to_read(units):
-    for name in (DAEMON, WORKER):
+    for name in (DAEMON, WORKER, OFFICER):
         parsed = configparser.ConfigParser(strict=False, interpolation=None)
         parsed.read(units / name)
         assert parsed.sections() == ["Unit", "Service", "Install"]
@@ -75,14 +106,14 @@ def test_the_files_are_whole_units_for_everyone_to_read(units):
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="not verified: systemd-analyze is not here")
 def test_systemd_takes_the_units(units):
-    argv = ["systemd-analyze", "verify", "--man=no", str(units / DAEMON), str(units / WORKER)]
+    argv = ["systemd-analyze", "verify", "--man=no", *(str(units / name) for name in (DAEMON, WORKER, OFFICER))]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     ours = [line for line in done.stderr.splitlines() if "huiliu" in line]
     assert (done.returncode, ours) == (0, []), done.stderr
 
 
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="not verified: systemd-sysusers is not here")
-def test_sysusers_makes_both_users_and_lets_the_daemon_give_its_socket_away(units, tmp_path):
+def test_sysusers_makes_the_users_and_lets_the_daemon_give_its_socket_away(units, tmp_path):
     root = tmp_path / "root"
     (root / "etc").mkdir(parents=True)
     done = subprocess.run(
@@ -91,7 +122,7 @@ def test_sysusers_makes_both_users_and_lets_the_daemon_give_its_socket_away(unit
     assert done.returncode == 0, done.stderr
     users = {line.split(":")[0] for line in (root / "etc" / "passwd").read_text().splitlines()}
     groups = {line.split(":")[0]: line.split(":")[3] for line in (root / "etc" / "group").read_text().splitlines()}
-    assert {"huiliu-ne", "huiliu-ne-worker"} <= users
+    assert {"huiliu-ne", "huiliu-ne-worker", "huiliu-ne-officer"} <= users
     assert groups["huiliu-ne-worker"] == "huiliu-ne"
 
 
@@ -113,6 +144,8 @@ def site(**changes) -> Site:
     ("changes", "text"),
     [
         ({"worker_user": "huiliu"}, "is the daemon's user as well"),
+        ({"officer": OfficersSite(Path("/var/lib/officer"), "huiliu")}, "is the daemon's or the worker's user as well"),
+        ({"officer": OfficersSite(Path("/var/lib/an officer"), "officer")}, "systemd needs a path of letters"),
         ({"user": "root\nExecStart=/bin/sh"}, "needed is a name of small letters"),
         ({"worker_user": "64002"}, "needed is a name of small letters"),
         ({"home": Path("/var/lib/my home")}, "systemd needs a path of letters"),
