@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.canary import plant_row, secrets_of_the_run
+from tests.federation.officer import Officer
 from tests.federation.packets import packets_of
 from tests.federation.site import Site, not_possible
+from tests.officer.desk_site import pysyft_python
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,15 @@ class Watched:
         id: Airflow's id of it.
         secrets: Agency -> file below its home -> a secret that lived for moments only.
         packets: Agency -> (protocol, address, port) of everything that it sent to.
+        asked: State of each task while the third agency's officer was waited for.
+        shown: What the officer was shown.
     """
 
     id: str
     secrets: dict[str, dict[str, bytes]]
     packets: dict[str, set[tuple[str, str, int]]]
+    asked: dict[str, str | None]
+    shown: str
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +58,24 @@ def site(request):
 
 
 @pytest.fixture(scope="session")
-def watched(site):
+def officer(site) -> Officer:
+    """From here on the third agency's data are opened under its officer's approval alone."""
+    pysyft_python()
+    return Officer(site, site.hosts[2])
+
+
+@pytest.fixture(scope="session")
+def watched(site, officer):
     """A whole retraining over the three agencies, which was green, and what was seen of it while it went on."""
     with ExitStack() as stack:
         secrets = [stack.enter_context(secrets_of_the_run(host.home.root)) for host in site.hosts]
         packets = {host.name: stack.enter_context(packets_of(site, host)) for host in site.hosts}
-        id_ = site.retrain()
-    return Watched(id_, dict(zip(site.layout.file.agencies, secrets, strict=True)), packets)
+        id_ = site.begin()
+        asked = officer.asked(id_)
+        shown = officer.shown(id_)
+        officer.approve(id_, shown)
+        site.finish(id_)
+    return Watched(id_, dict(zip(site.layout.file.agencies, secrets, strict=True)), packets, asked, shown)
 
 
 @pytest.fixture(scope="session")

@@ -158,12 +158,14 @@ class Site(AirflowServer):
         assert done.returncode == 0, done.stderr
         return list(json.loads(done.stdout))
 
-    def retrain(self, timeout: float = 1200.0, **conf: object) -> str:
-        """Retrain once, and return the run's id once it is green."""
-        id_ = self.trigger(DAG, {"interval": INTERVAL, "local_only": False, **conf})
+    def begin(self, **conf: object) -> str:
+        """Start a retraining, and return its id."""
+        return self.trigger(DAG, {"interval": INTERVAL, "local_only": False, **conf})
+
+    def finish(self, id_: str, timeout: float = 1200.0) -> None:
+        """Wait until a retraining is green."""
         state = self.wait(DAG, id_, timeout)
         assert state == "success", f"the run is {state}:\n{self.failures(DAG, id_)}\n{self.agencies_logs(id_)}"
-        return id_
 
     def report(self, id_: str) -> Report:
         path = Home(self.home).report(federated_run_id(SCENARIO, id_)) / "report.json"

@@ -21,6 +21,7 @@ from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.report import Report
 from fl_tasks.stages import enrol
 from tests.faults import canary
+from tests.federation.officer import decided_by
 from tests.federation.site import DAG, INTERVAL, SCENARIO, Site
 
 pytestmark = pytest.mark.timeout(1800)
@@ -37,6 +38,8 @@ def embedded(site, run, tmp_path_factory) -> Report:
             host.home.agency(host.name), folder, ignore=shutil.ignore_patterns("secagg", "head", "runs", "*.sock")
         )
         connection_path(folder).unlink()
+        # Who decided on it is no part of what is learnt.
+        decided_by(folder / "policy.yaml", "policy")
         enrol.init_agency(home, federation, SCENARIO, host.name)
     roster = enrol.init_coordinator(home, federation, SCENARIO)
     for host in site.hosts:
