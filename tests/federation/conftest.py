@@ -33,9 +33,9 @@ class Watched:
     shown: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(request):
-    """One federation for all tests: it takes a minute to start.
+    """One federation for all tests of this folder: it takes a minute to start.
 
     Where agencies are taken away, each step that waits for one in vain costs the time after which it is absent. Where
     none is, a slow machine gets all the time that it needs.
@@ -57,14 +57,14 @@ def site(request):
             assert not found.processes()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def officer(site) -> Officer:
     """From here on the third agency's data are opened under its officer's approval alone."""
     pysyft_python()
     return Officer(site, site.hosts[2])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def watched(site, officer):
     """A whole retraining over the three agencies, which was green, and what was seen of it while it went on."""
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def watched(site, officer):
     return Watched(id_, dict(zip(site.layout.file.agencies, secrets, strict=True)), packets, asked, shown)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def run(watched) -> str:
     """The id of that retraining."""
     return watched.id

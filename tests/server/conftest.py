@@ -11,7 +11,7 @@ from tests.server.airflow_server import AirflowServer, reachable_folder
 from tests.servers.postgres import postgres_programs  # noqa: F401
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(postgres_programs):  # noqa: F811
     with reachable_folder() as folder:
         server = AirflowServer(folder / "home", Path(__file__).parent / "dags")
