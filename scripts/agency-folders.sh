@@ -12,8 +12,10 @@ fi
 mkdir -p "$1" "$2" "$3"
 chown "$4:$4" "$1"
 if [[ $# -eq 7 ]]; then
-  mkdir -p "$1/agencies" "$6"
-  chown "$4:$4" "$1/agencies" && chmod 0711 "$1" "$1/agencies"
+  chmod 0711 "$1"
+  # What lies in HOME is the daemon's to make: root would follow a link that the daemon's user put there.
+  setpriv --reuid="$4" --regid="$4" --clear-groups sh -c 'mkdir -p "$1/agencies" && chmod 0711 "$1/agencies"' - "$1"
+  mkdir -p "$6"
   chown "$7:$7" "$6" && chmod 0711 "$6"
 elif [[ "$(stat -c %a "$1")" != 711 ]]; then # once opened to an officer it stays so
   chmod 0700 "$1"

@@ -31,7 +31,7 @@ from fl_tasks.contracts.base import describe
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.plan import Decision, OfficerCard, Plan, Revocation, Standing, Terms, code_sha256
 from fl_tasks.contracts.stage import SURVEY_PREFIX
-from fl_tasks.secagg.journal import Journal
+from fl_tasks.secagg.journal import PAST_SESSION, Journal
 
 USED = "approval"
 """Kind of the journal's entry that a decision was used; it must outlive a broken journal."""
@@ -85,7 +85,7 @@ def check_approval(
     _check_state(card, decision)
     _check_job(card, decision, delivery)
     if journal is not None:
-        _use(journal, decision, standing, now)
+        _use(journal, decision, standing, delivery.plan, now)
     return decision
 
 
@@ -212,6 +212,11 @@ def _standing(card: OfficerCard, decision: Decision, plan: Plan) -> Standing | N
             f"the standing approval {standing.id} is for the terms {standing.terms_sha256[:16]}, the plan of run "
             f"{plan.run_id} has {plan.terms_sha256[:16]}; {anew}"
         )
+    if plan.run_id != standing.first_run and plan.data_interval[1] <= standing.interval_end:
+        raise errors.StandingMismatch(
+            f"the standing approval {standing.id} is for data intervals that end after "
+            f"{standing.interval_end:%Y-%m-%d %H:%M %Z}, run {plan.run_id} has {_told(plan.data_interval)}; {anew}"
+        )
     return standing
 
 
@@ -276,7 +281,7 @@ def not_delivered(delivery: Delivery, files: Mapping[str, str]) -> list[str]:
     return sorted({name for name, _ in given.items() ^ expected.items()} | (_PYSYFTS_OWN - files.keys()))
 
 
-def _use(journal: Journal, decision: Decision, standing: Standing | None, now: dt.datetime) -> None:
+def _use(journal: Journal, decision: Decision, standing: Standing | None, plan: Plan, now: dt.datetime) -> None:
     """Hold a decision against what was done under it before, and write down its first use."""
     uses = journal.find(USED, decision=decision.id)
     for use in uses:
@@ -289,15 +294,16 @@ def _use(journal: Journal, decision: Decision, standing: Standing | None, now: d
     if uses:
         return
     if standing is not None:
-        _check_first_use(journal, decision, standing, now)
-    facts = {"decision": decision.id, "plan": decision.plan_sha256, "run_id": decision.run_id}
+        _check_first_use(journal, decision, standing, plan, now)
+    ends = plan.data_interval[1].isoformat()
+    facts = {"decision": decision.id, "plan": decision.plan_sha256, "run_id": decision.run_id, "interval_end": ends}
     journal.append(USED, "", **facts, standing=None if standing is None else standing.id)
 
 
 def _check_sessions(journal: Journal, decision: Decision, now: dt.datetime) -> None:
     """Refuse a second session of a run, or of its survey, and any work once a session is over."""
     for run_id in (decision.run_id, f"{SURVEY_PREFIX}{decision.run_id}"):
-        sessions = journal.find("session", run_id=run_id)
+        sessions = [*journal.find("session", run_id=run_id), *journal.find(PAST_SESSION, run_id=run_id)]
         over = [entry for entry in sessions if now > dt.datetime.fromisoformat(entry.facts["not_after"])]
         if over or len(sessions) > 1:
             raise errors.AlreadyUsed(
@@ -306,14 +312,21 @@ def _check_sessions(journal: Journal, decision: Decision, now: dt.datetime) -> N
             )
 
 
-def _check_first_use(journal: Journal, decision: Decision, standing: Standing, now: dt.datetime) -> None:
-    """Hold the begin of a run against the date and the budget of a standing approval."""
+def _check_first_use(journal: Journal, decision: Decision, standing: Standing, plan: Plan, now: dt.datetime) -> None:
+    """Hold the begin of a run against the date and the budget of a standing approval, and the months it has covered."""
     if now > standing.not_after:
         raise errors.StandingExpired(
             f"the standing approval {standing.id} ended on {standing.not_after:%Y-%m-%d %H:%M %Z}: the officer "
             "approves this run by itself, or makes another standing approval"
         )
-    runs = {use.facts["run_id"] for use in journal.find(USED, standing=standing.id)} - {decision.run_id}
+    others = [use.facts for use in journal.find(USED, standing=standing.id) if use.facts["run_id"] != decision.run_id]
+    for use in others:
+        if plan.data_interval[1] <= dt.datetime.fromisoformat(use["interval_end"]):
+            raise errors.StandingMismatch(
+                f"the standing approval {standing.id} has covered run {use['run_id']}, whose data interval ended on "
+                f"{use['interval_end']}; it covers later months alone: the officer approves this run by itself"
+            )
+    runs = {use["run_id"] for use in others}
     if len(runs) >= standing.max_runs:
         raise errors.BudgetSpent(
             f"the standing approval {standing.id} has covered {len(runs)} retrainings, {standing.max_runs} are the "

@@ -1,4 +1,8 @@
-"""Why a plan is not taken over, or a stage may not open an agency's data. One class a reason; none is retried."""
+"""Why a plan is not taken over, or a stage may not open an agency's data. One class a reason; none is retried.
+
+An error's message may name paths, OS users and files of the agency, and stays there. Other parties are told its code
+and its class's first line, which therefore name nothing local.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,11 @@ from fl_tasks.contracts.errors import FLError
 
 class ApprovalRefused(FLError):
     """Root of all refusals around an officer's approval."""
+
+    @property
+    def told(self) -> str:
+        """What other parties are told of it."""
+        return str(type(self).__doc__).partition("\n")[0]
 
 
 class DeliveryMissing(ApprovalRefused):
@@ -62,7 +71,7 @@ class DecisionOnAnotherJob(ApprovalRefused):
 
 
 class ApprovalExpired(ApprovalRefused):
-    """The decision's last moment is past, or its first one has not come."""
+    """The decision's last moment is past."""
 
 
 class ApprovalRevoked(ApprovalRefused):
@@ -82,7 +91,7 @@ class StandingExpired(ApprovalExpired):
 
 
 class StandingMismatch(ApprovalRefused):
-    """The plan's terms are not those of the standing approval."""
+    """The standing approval is for other terms, or for later months than the plan's."""
 
 
 class BudgetSpent(ApprovalRefused):

@@ -40,5 +40,5 @@ class OfficersConfig(Contract):
     deadline_hours: float = Field(
         gt=0.0,
         le=720.0,
-        description="Hours after which a run goes on without the agencies whose officer has not decided.",
+        description="Hours after its start at which a run goes on without whose officer has not decided.",
     )

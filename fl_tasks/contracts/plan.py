@@ -75,6 +75,7 @@ class Decision(Contract):
     plan_sha256: Sha256
     job: str = Field(min_length=1, max_length=200, description="Name of the plan's job in PySyft.")
     files: dict[str, Sha256] = Field(description="Every file of the job, by its name below the job's inbox folder.")
+    interval_end: AwareDatetime = Field(description="End of the plan's data interval.")
     at: AwareDatetime
     not_after: AwareDatetime = Field(description="Afterwards it opens nothing.")
     standing: RecordId | None = Field(default=None, description="The standing approval that it was made under.")
@@ -82,11 +83,17 @@ class Decision(Contract):
 
 
 class Standing(Contract):
-    """An officer's approval of all plans with the same terms; signed with the label `officer/standing`."""
+    """An officer's approval of later months' plans with the same terms; signed with the label `officer/standing`.
+
+    The first run is approved by itself; each further one has to be of a later interval than all before it, so that no
+    month is opened twice, and none of the past.
+    """
 
     id: RecordId
     agency: Name
     terms_sha256: Sha256
+    first_run: RunId = Field(description="The run with whose plan it was given.")
+    interval_end: AwareDatetime = Field(description="End of that plan's data interval; later ones are covered.")
     at: AwareDatetime
     not_after: AwareDatetime = Field(description="Plans whose run begins afterwards are not covered.")
     max_runs: Annotated[int, Field(ge=1, le=1000)] = Field(description="Retrainings that it covers.")

@@ -61,7 +61,6 @@ class ScenarioPolicy(Contract):
         "and forge. There is no value for none."
     )
     approval: Literal["policy", "officer"] = Field(
-        default="policy",
         description="Who opens the data for a retraining: `policy`, this file alone; `officer`, the agency's data "
         "officer by a signed decision on the run's plan.",
     )

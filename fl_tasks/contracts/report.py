@@ -287,6 +287,9 @@ class Report(Contract):
     unit: str = Field(description="Of evaluation.overall; `scaled` where the agencies' units differ.")
     cohort: tuple[Name, ...] = ()
     excluded: dict[Name, str] = Field(default_factory=dict)
+    refused: dict[Name, str] = Field(
+        default_factory=dict, description="Agencies of the cohort whose officer's approval ended meanwhile, and why."
+    )
     approvals: dict[Name, Answer] = Field(
         default_factory=dict, description="What each agency told of the decision on its plan; none where none is sent."
     )

@@ -40,6 +40,15 @@ ROUND_STAGES = ("train", "count", "manifest", "ack", "reveal", "aggregate", "clo
 SURVEY_STAGES = ("survey", "count", "recode")
 SESSION_STAGES = ("keys", "list", "shares", "ready", "close", "manifest", "ack", "reveal")
 SURVEY_PREFIX = "survey."
+# What runs of the other kinds may do, by the beginning of their ids; a retraining has none. A run of another kind never
+# does a retraining's work: an agency's data officer is asked about retrainings.
+_OTHER_KINDS = {
+    SURVEY_PREFIX: SURVEY_STAGES + SESSION_STAGES,
+    "forecast.": ("ingest", "anonymize", "standardize", "predict"),
+    "watch.": ("ingest", "anonymize", "standardize", "watch", "drift"),
+    "rollback.": ("rollback",),
+}
+_OF_OTHERS_ALONE = (*SURVEY_STAGES, "predict", "watch", "drift", "rollback")
 Stage = Literal[
     "plan",
     "receive",
@@ -117,10 +126,11 @@ class StageRequest(Contract):
         # The name becomes a folder beside those of other scenarios and of the registry.
         if not re.match(rf"([a-z]+\.)?{self.scenario}__.", self.run_id):
             raise ValueError(f"run_id must be {self.scenario}__<Airflow run id>, or <kind>.{self.scenario}__<...>")
-        if self.surveys and self.stage not in SURVEY_STAGES + SESSION_STAGES:
-            raise ValueError(f"stage {self.stage}: is none of a survey; run_id must not begin with {SURVEY_PREFIX!r}")
-        if not self.surveys and self.stage in SURVEY_STAGES:
-            raise ValueError(f"stage {self.stage}: belongs to a survey; run_id must begin with {SURVEY_PREFIX!r}")
+        kind = self.run_id[: self.run_id.index(f"{self.scenario}__")]
+        if kind and kind not in _OTHER_KINDS:
+            raise ValueError(f"run_id begins with {kind!r}; needed is one of {', '.join(_OTHER_KINDS)}, or none")
+        if self.stage not in _OTHER_KINDS[kind] if kind else self.stage in _OF_OTHERS_ALONE:
+            raise ValueError(f"stage {self.stage}: is none of a {kind.removesuffix('.') or 'retraining'}")
         start, end = self.data_interval
         if start.tzinfo is None or end.tzinfo is None or not start < end:
             raise ValueError("data_interval must be two times with a UTC offset, the first before the second")

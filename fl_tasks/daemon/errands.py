@@ -40,8 +40,9 @@ class TellDecisions:
             for folder in list(open_questions(self.home, name)):
                 try:
                     tell_decision(self.home, name, folder)
-                except FLError as error:
-                    log.warning("agency=%s run=%s not told: %s: %s", name, folder.name, error.code, error)
+                except (FLError, OSError, ValueError) as error:  # one that cannot be told holds up no other
+                    code = error.code if isinstance(error, FLError) else type(error).__name__
+                    log.warning("agency=%s run=%s not told: %s: %s", name, folder.name, code, error)
 
     def _agencies(self) -> list[str]:
         if self.agency is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import assert_never
@@ -20,6 +21,9 @@ from fl_tasks.contracts.errors import ConfigError, FLError, MissingInput
 from fl_tasks.contracts.jobs import InitJob, Job, JobFile, JobResult, PredictJob, ServerJob, TrainJob
 from fl_tasks.contracts.stage import EXIT_FINAL
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
+
+SCRATCH = "huiliu-learning-"
+"""How the folder's name begins into which TensorFlow writes the code that it generates; it goes with its process."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,4 +128,6 @@ def _load(path: Path) -> Tensors:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as tempfile.tempdir:
+        code = main()
+    sys.exit(code)

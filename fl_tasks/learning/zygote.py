@@ -14,14 +14,17 @@ import gc
 import os
 import queue
 import resource
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import traceback
 from pathlib import Path
 
 from fl_tasks.contracts.channel import Message, receive, send
+from fl_tasks.learning.__main__ import SCRATCH
 from fl_tasks.learning.__main__ import main as do_job
 
 
@@ -50,7 +53,9 @@ def main(arguments: list[str]) -> int:
 def _work(channel: socket.socket) -> None:
     """Do job after job; ends with the channel."""
     jobs: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(channel, jobs), daemon=True).start()
+    # TensorFlow writes the code that it generates to a temporary folder, and leaves it there if it is killed.
+    tempfile.tempdir = tempfile.mkdtemp(prefix=SCRATCH)
+    threading.Thread(target=_listen, args=(channel, jobs, tempfile.tempdir), daemon=True).start()
     while True:
         message = jobs.get()
         _into(message.files[0])
@@ -75,9 +80,10 @@ def _memory() -> int:
     return (int(fields[1]) - int(fields[2])) * resource.getpagesize()
 
 
-def _listen(channel: socket.socket, jobs: queue.SimpleQueue[Message]) -> None:
+def _listen(channel: socket.socket, jobs: queue.SimpleQueue[Message], scratch: str) -> None:
     while (message := receive(channel)) is not None:
         jobs.put(message)
+    shutil.rmtree(scratch, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -200,6 +200,7 @@ def _decision(
         plan_sha256=plan.sha256,
         job=plan.run_id,
         files=files,
+        interval_end=plan.data_interval[1],
         at=now,
         not_after=ends,
         standing=standing,
@@ -214,15 +215,15 @@ def _standing(desk: Desk, ledger: Ledger, plan: Plan, lasting: Lasting, now: dt.
             f"a standing approval until {lasting.until:%Y-%m-%d %H:%M} UTC would be over; name a later day"
         )
     for there in ledger.standing:
-        same = (plan.terms_sha256, lasting.until, lasting.max_runs)
-        if (there.terms_sha256, there.not_after, there.max_runs) == same and ledger.ended(
-            there, now, but=plan.run_id
-        ) is None:
+        same = (there.not_after, there.max_runs) == (lasting.until, lasting.max_runs)
+        if same and ledger.reaches(there, plan) and ledger.ended(there, now, but=plan.run_id) is None:
             return there
     return Standing(
         id=secrets.token_hex(16),
         agency=desk.agency,
         terms_sha256=plan.terms_sha256,
+        first_run=plan.run_id,
+        interval_end=plan.data_interval[1],
         at=now,
         not_after=lasting.until,
         max_runs=lasting.max_runs,

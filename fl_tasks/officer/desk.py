@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from fl_tasks.approvals.delivery import Delivery, read_delivery
 from fl_tasks.approvals.errors import DeliveryAltered, OfficerNotApart
 from fl_tasks.approvals.places import delivery_folder, key_path
-from fl_tasks.contracts.base import Contract, PublicKey, describe, locked, write_atomic
+from fl_tasks.contracts.base import RUN_ID, Contract, PublicKey, describe, locked, write_atomic
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.plan import OfficerCard
@@ -71,7 +71,8 @@ class Desk:
     def runs(self) -> list[str]:
         """Return the runs whose plans are laid out, by name."""
         folder = delivery_folder(self.home, self.agency, "any").parent
-        return sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
+        # The daemon's user makes these folders: a name that is no run's could hide a line on the officer's terminal.
+        return sorted(path.name for path in folder.glob("*") if RUN_ID.fullmatch(path.name))
 
     def delivery(self, run_id: str) -> Delivery:
         """Read and verify the plan and the code of a run; raises DeliveryMissing and DeliveryAltered."""

@@ -44,9 +44,17 @@ class Ledger:
             return "its retrainings are used up"
         return None
 
+    def reaches(self, standing: Standing, plan: Plan) -> bool:
+        """Whether a plan has a standing approval's terms, and is its first run's or of a later month than others."""
+        if standing.terms_sha256 != plan.terms_sha256:
+            return False
+        others = [one for one in self.decisions if one.standing == standing.id and one.run_id != plan.run_id]
+        latest = max([standing.interval_end, *(one.interval_end for one in others)])
+        return plan.run_id == standing.first_run or plan.data_interval[1] > latest
+
     def covering(self, plan: Plan, now: dt.datetime) -> Standing | None:
         """Return the oldest standing approval that covers a plan now."""
-        fitting = (one for one in self.standing if one.terms_sha256 == plan.terms_sha256)
+        fitting = (one for one in self.standing if self.reaches(one, plan))
         return next((one for one in fitting if self.ended(one, now) is None), None)
 
     def on(self, run_id: str) -> list[Decision]:

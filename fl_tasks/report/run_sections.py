@@ -42,8 +42,8 @@ def _secagg_sentence(report: Report) -> str:
 
 
 def _remarks(report: Report, agency: str) -> Markup:
-    reason, quality, answer = report.excluded.get(agency), report.quality.get(agency), report.approvals.get(agency)
-    lines = [reason] if reason else []
+    quality, answer = report.quality.get(agency), report.approvals.get(agency)
+    lines = [found[agency] for found in (report.excluded, report.refused) if agency in found]
     if answer:
         trial = ", who on this machine is the daemon's own user" if answer.trial else ""
         lines.append(f"plan {answer.verdict} by its {answer.by}{trial}")

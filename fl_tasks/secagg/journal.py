@@ -29,9 +29,12 @@ from fl_tasks.contracts.base import (
 from fl_tasks.secagg.errors import JournalBroken, JournalBusy
 
 _START = "0" * 64
-# Survivor sets, the rows that were summed, what an operator lifted, which decision of an officer was used: entries that
-# bind later sessions.
-_ACROSS_SESSIONS = ("survivors", "rows", "lifted", "approval")
+PAST_SESSION = "past session"
+"""Kind of an entry that a session was opened in a chain that broke; it opens nothing."""
+
+# Survivor sets, the rows that were summed, what an operator lifted, which decision of an officer was used and for which
+# session: entries that bind later ones.
+_ACROSS_SESSIONS = ("survivors", "rows", "lifted", "approval", PAST_SESSION)
 
 
 class _Line(Contract):
@@ -149,8 +152,9 @@ def _start_anew(path: Path, head: Path) -> Journal:
     for line in data.split(b"\n"):
         with suppress(ValidationError):
             body = _Line.model_validate_json(line)
-            if body.kind in _ACROSS_SESSIONS:
-                journal.append(body.kind, body.session, **body.facts)
+            kind = PAST_SESSION if body.kind == "session" else body.kind
+            if kind in _ACROSS_SESSIONS:
+                journal.append(kind, body.session, **body.facts)
     return journal
 
 

@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from fl_tasks.approvals.check import read_card
-from fl_tasks.approvals.records import decisions_on
+from fl_tasks.approvals.records import decisions_on, find_record
 from fl_tasks.contracts.base import Contract, Sha256, write_atomic
 from fl_tasks.contracts.paths import Home
-from fl_tasks.contracts.plan import ANSWERS, Answer
+from fl_tasks.contracts.plan import ANSWERS, Answer, Revocation
 from fl_tasks.contracts.roster import Roster
 from fl_tasks.exchange.access import Space
 from fl_tasks.exchange.errors import ExchangeConflict
@@ -67,16 +67,18 @@ def tell_decision(home: Home, agency: str, folder: Path) -> None:
     """
     card = read_card(home.agency(agency), agency)
     asked = Question.model_validate_json(_question(folder).read_bytes())
-    made = decisions_on(Path(card.folder), folder.name, bytes.fromhex(card.public_key))
+    officer, public = Path(card.folder), bytes.fromhex(card.public_key)
+    made = decisions_on(officer, folder.name, public)
     on_this = [one for one in made if one.agency == agency and one.plan_sha256 == asked.plan_sha256]
     if not on_this:
         return
     last = on_this[-1]
+    taken_back = [id_ for id_ in (last.id, last.standing) if id_ and find_record(officer, Revocation, id_, public)]
     answer = Answer(
         run_id=last.run_id,
         agency=agency,
         plan_sha256=last.plan_sha256,
-        verdict=last.verdict,
+        verdict="rejected" if taken_back else last.verdict,
         by="officer" if last.standing is None else "standing approval",
         decision=last.id,
         trial=card.trial,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from contextlib import suppress
 
+from fl_tasks.approvals.errors import ApprovalRefused
 from fl_tasks.contracts.anonymize import PrivacyReport
 from fl_tasks.contracts.base import Contract
 from fl_tasks.contracts.data import (
@@ -60,7 +62,7 @@ def post_check(spec: StageSpec, error: FLError | None) -> None:
         run_id=spec.run_id,
         agency=spec.agency,
         passed=error is None,
-        reason="" if error is None else f"{spec.stage}: {error.code}: {error}"[:500],
+        reason="" if error is None else _reason(spec, error),
         quality=_quality(spec) if whole else AgencyQuality(),
         privacy=_privacy(spec) if whole else AgencyPrivacy(),
     )
@@ -68,6 +70,11 @@ def post_check(spec: StageSpec, error: FLError | None) -> None:
     # A failure may be mended and tried again under the same run: its name holds its content's hash.
     suffix = "" if error is None else f".failed-{hashlib.sha256(data).hexdigest()[:12]}"
     exchange_of(spec).put(f"checks/{spec.agency}{suffix}", data)
+
+
+def _reason(spec: StageSpec, error: FLError) -> str:
+    text = error.told if isinstance(error, ApprovalRefused) else str(error)
+    return f"{spec.stage}: {error.code}: {text}"[:500]
 
 
 def _quality(spec: StageSpec) -> AgencyQuality:
@@ -113,6 +120,22 @@ def _privacy(spec: StageSpec) -> AgencyPrivacy:
 
 def _no_small_cell(count: int | None) -> int | None:
     return None if count is None or 0 < count < SMALL_CELL else count
+
+
+def read_refusals(exchange: Exchange, roster: Roster, run_id: str) -> dict[str, str]:
+    """Return what agencies said when they refused to go on after their data had passed."""
+    public = {card.name: bytes.fromhex(card.protocol_key) for card in roster.members}
+    found: dict[str, str] = {}
+    for name in exchange.names("checks"):
+        agency = name.removeprefix("checks/").partition(".")[0]
+        if agency not in public:
+            continue
+        with suppress(ProtocolError):
+            check = read_record(exchange.get(name), public[agency], "check", CheckBody)
+            late = check.reason.partition(":")[0] not in ("receive", *DATA_STAGES)
+            if (check.run_id, check.agency, check.passed) == (run_id, agency, False) and late:
+                found[agency] = check.reason
+    return found
 
 
 class Verdicts(Contract):

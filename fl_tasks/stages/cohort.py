@@ -23,7 +23,15 @@ from fl_tasks.stages.context import (
     open_desk,
     protocol_key_path,
 )
-from fl_tasks.stages.invitation import SESSION_DAYS, check_fit, draw_session, enough, invited, left_out_text
+from fl_tasks.stages.invitation import (
+    SESSION_DAYS,
+    check_fit,
+    draw_session,
+    enough,
+    invited,
+    left_out_text,
+    reasons_text,
+)
 from fl_tasks.stages.learning_process import run_job
 from fl_tasks.stages.lineage import model_ref
 from fl_tasks.stages.model_state import load_state, model_spec, publish, save_state, state_path
@@ -50,7 +58,7 @@ def run(spec: StageSpec) -> StageResult:
     return StageResult(
         stage="cohort",
         status="done",
-        reason="; ".join(f"{agency}: {reason}" for agency, reason in cohort.excluded.items())[:500],
+        reason=reasons_text(cohort.excluded),
         members=cohort.agencies,
         digests={"model": cohort.model_sha256, "config": cohort.config_sha256, "roster": cohort.roster_sha256},
         outputs=(*exchange_refs(names.COHORT, names.model(1)), model_ref(names.weights(1), cohort.model_sha256)),

@@ -292,6 +292,7 @@ def _first_policy(config: ScenarioConfig, source: SourceConfig | TableSource) ->
         most_suppressed=None if asked is None else asked.suppression,
         max_lookback_months=config.schedule.lookback_months,
         masking=config.secagg.mode,
+        approval="policy",
         max_rounds=config.rounds.groups,
         max_local_epochs=config.learning.local_epochs,
         models={config.learning.model: config.learning.units},

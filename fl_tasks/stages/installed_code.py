@@ -23,7 +23,7 @@ from fl_tasks.contracts.plan import code_sha256
 
 _PACKAGES = ("fl_tasks", "fl_airflow", "expectations")
 _PLUGIN = "fl_plugin.py"  # Airflow loads it from the folder that fl_airflow lies in
-_DAG_SUFFIXES = {".py", ".zip"}  # what Airflow looks for DAGs in
+_DAG_SUFFIXES = {".py", ".zip", ".pyc"}  # what Airflow looks for DAGs in, and what Python would take for a module
 _MOST_NAMED = 10
 
 
@@ -141,7 +141,8 @@ def _walk(folder: Path, skipped: Collection[Path] = ()) -> Iterator[Path]:
 
 
 def _passed_over(name: str) -> bool:
-    return name.startswith(".") or name == "__pycache__" or name.endswith(".pyc")
+    # Compiled code beside __pycache__ is no cache: Python would take it in the place of a module.
+    return name.startswith(".") or name == "__pycache__"
 
 
 def _differences(before: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:

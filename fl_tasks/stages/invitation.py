@@ -15,6 +15,7 @@ from fl_tasks.stages.enrol import approvals
 
 # Long enough for a run whose tasks are cleared after a week-end; then its secrets are deleted.
 SESSION_DAYS = 7
+_MOST_CHARACTERS = 500  # of a result's reason
 
 
 def invited(spec: StageSpec, roster: Roster) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -37,6 +38,12 @@ def enough(roster: Roster, passed: tuple[str, ...], excluded: dict[str, str]) ->
             f"{len(passed)} agencies may take part, {roster.t} are needed. Left out: {reasons}. "
             "Mend what stands there and start a new run"
         )
+
+
+def reasons_text(excluded: dict[str, str]) -> str:
+    """Say who is left out and why, in at most 500 characters; a long reason is cut and hides no other agency's."""
+    each = _MOST_CHARACTERS // max(len(excluded), 1) - 2
+    return "; ".join(f"{agency}: {reason}"[:each] for agency, reason in excluded.items())
 
 
 def left_out_text(excluded: dict[str, str]) -> str:

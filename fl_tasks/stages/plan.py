@@ -9,7 +9,6 @@ from fl_tasks.approvals.check import Wanted
 from fl_tasks.approvals.delivery import MOST_CODE_BYTES, PLAN_LABEL, hashes, pack, unpack
 from fl_tasks.contracts.base import canonical_json, sha256_hex
 from fl_tasks.contracts.config import ScenarioConfig, load_scenario, load_source
-from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.plan import Plan, Terms, code_sha256
 from fl_tasks.contracts.policy import AdmittedSource
 from fl_tasks.contracts.roster import Roster
@@ -46,11 +45,9 @@ def run(spec: StageSpec) -> StageResult:
     """Sign a plan for each agency of the roster; a second call sends the same bytes.
 
     Raises:
-        ConfigError: If the run is no retraining, or the scenario's configuration does not fit the approved roster.
+        ConfigError: If the scenario's configuration does not fit the approved roster.
         ExchangeConflict: If the code or a YAML changed since the first call: a run's plans never change.
     """
-    if not spec.retrains:
-        raise ConfigError(f"run {spec.run_id}: only a retraining has plans; this is none")
     config = load_scenario(spec.federation, spec.scenario)
     roster = load_roster(spec.places.coordinator, spec.scenario)
     check_fit(config, roster)

@@ -37,7 +37,7 @@ from fl_tasks.secagg import names
 from fl_tasks.stages.answer import read_answers
 from fl_tasks.stages.approval import agreement, refusal
 from fl_tasks.stages.champions import promotion_of
-from fl_tasks.stages.checks import read_checks
+from fl_tasks.stages.checks import read_checks, read_refusals
 from fl_tasks.stages.context import Desk, exchange_of, exchange_refs, load_roster, open_desk
 from fl_tasks.stages.evaluations import read_evaluations
 from fl_tasks.stages.gate import read_gate
@@ -49,6 +49,7 @@ from fl_tasks.stages.survey.reporting import survey_report
 LINEAGE = "openlineage.jsonl"
 
 _PURPOSES = (
+    ("plan/answer/", "decision on the plan"),
     ("checks/", "verdict on its data"),
     ("setup/keys/", "public keys"),
     ("setup/shares/", "encrypted key shares"),
@@ -126,6 +127,7 @@ def gather(spec: StageSpec) -> Report:
     update: dict[str, object] = {
         "cohort": desk.cohort.agencies,
         "excluded": desk.cohort.excluded,
+        "refused": read_refusals(exchange, roster, spec.run_id),
         "rounds": rounds,
         "evaluation": evaluation,
         "unit": overall_unit(evaluation),

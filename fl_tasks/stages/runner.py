@@ -10,6 +10,7 @@ import logging
 import time
 from pathlib import Path
 
+from fl_tasks.approvals.errors import ApprovalRefused
 from fl_tasks.contracts.config import load_scenario, one_reading
 from fl_tasks.contracts.errors import DataRejected, FLError
 from fl_tasks.contracts.stage import DatasetRef, StageResult, StageSpec, read_spec, write_failure, write_result
@@ -49,16 +50,17 @@ def run_stage(path: Path) -> StageResult:
         result = StageResult(stage=spec.stage, status="skipped", reason=str(skipped)[:500])
     except FLError as error:
         failure.note(spec, error)
-        if isinstance(error, DataRejected) and error.judged:
+        if isinstance(error, DataRejected | ApprovalRefused):
+            judged = error.judged if isinstance(error, DataRejected) else ()
             write_failure(
-                spec,
-                StageResult(stage=spec.stage, status="done", failed=True, reason=error.code, inputs=error.judged),
+                spec, StageResult(stage=spec.stage, status="done", failed=True, reason=error.code, inputs=judged)
             )
         if spec.agency is not None:
             journal_refusal(spec, error)
         if spec.stage in DATA_STAGES:
             withhold_identifiers(spec, error)
-        if spec.stage in (*DATA_STAGES, "receive") and not error.retryable:
+        told = spec.stage in (*DATA_STAGES, "receive") or isinstance(error, ApprovalRefused)
+        if told and spec.agency is not None and not error.retryable:
             post_check(spec, error)
             _tell_survey(spec, error)
         raise

@@ -12,11 +12,14 @@ from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from fl_airflow.installation import federated_run_id, installation_home
+from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.plan import ANSWERS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from fl_tasks.exchange.store import Exchange
 
 _POLL_SECONDS = 10.0
 
@@ -31,7 +34,7 @@ class OfficersSensor(BaseOperator):
         scenario: Which scenario.
         agencies: Who is sent a plan.
         receive: Id of an agency's task that receives it, with the agency for `{}`.
-        deadline_hours: How long officers are waited for.
+        deadline_hours: How long officers are waited for, from the run's start.
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class OfficersSensor(BaseOperator):
         states = context["ti"].get_task_states(dag_id=self.dag_id, run_ids=[run_id]).get(run_id, {})
         asked = [name for name in self.agencies if states.get(self.receive.format(name)) == "success"]
         home, federated = installation_home(), federated_run_id(self.scenario, run_id, "retraining")
-        waiting = unanswered(home, federated, asked)
+        waiting = unanswered(exchange_of_the_run(home, federated), asked)
         if not waiting:
             return {"undecided": []}
-        until = dt.datetime.now(dt.UTC) + dt.timedelta(hours=self.deadline_hours)
+        # From the run's start: another try of this task gives nobody more time.
+        started = context["dag_run"].start_date or dt.datetime.now(dt.UTC)
+        until = started + dt.timedelta(hours=self.deadline_hours)
         self.log.info("waiting until %s for the officers of %s", until.isoformat(timespec="minutes"), waiting)
         self.defer(trigger=AnswersTrigger(str(home), federated, asked, until.isoformat()), method_name="go_on")
 
@@ -92,10 +97,17 @@ class AnswersTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield once: who has not answered."""
+        """Yield once: who has not answered. While the exchange cannot be reached nobody has, and it is asked again."""
         until = dt.datetime.fromisoformat(self.until)
+        exchange = await asyncio.to_thread(exchange_of_the_run, Path(self.home), self.run_id)
+        waiting = self.agencies
         while True:
-            waiting = await asyncio.to_thread(unanswered, Path(self.home), self.run_id, self.agencies)
+            try:
+                waiting = await asyncio.to_thread(unanswered, exchange, self.agencies)
+            except FLError as error:
+                if not error.retryable:
+                    raise
+                self.log.warning("the answers of %s cannot be read now: %s", self.run_id, error)
             left = (until - dt.datetime.now(dt.UTC)).total_seconds()
             if not waiting or left <= 0:
                 yield TriggerEvent({"undecided": waiting})  # type: ignore[no-untyped-call]
@@ -103,13 +115,18 @@ class AnswersTrigger(BaseTrigger):
             await asyncio.sleep(min(_POLL_SECONDS, left))
 
 
-def unanswered(home: Path, run_id: str, agencies: Sequence[str]) -> list[str]:
+def exchange_of_the_run(home: Path, run_id: str) -> Exchange:
+    """Return the coordinator's end of a run's exchange."""
+    from fl_tasks.exchange.access import Space  # noqa: PLC0415 - not at parse time
+    from fl_tasks.exchange.open import open_exchange  # noqa: PLC0415
+
+    return open_exchange(Home(home), None, Space("runs", run_id))
+
+
+def unanswered(exchange: Exchange, agencies: Sequence[str]) -> list[str]:
     """Return the agencies that have not told what was decided on their plan.
 
     That somebody answered is enough here: whose answer it is, the exchange has made sure of.
     """
-    from fl_tasks.exchange.access import Space  # noqa: PLC0415 - not at parse time
-    from fl_tasks.exchange.open import open_exchange  # noqa: PLC0415
-
-    names = set(open_exchange(Home(home), None, Space("runs", run_id)).names(ANSWERS))
+    names = set(exchange.names(ANSWERS))
     return [agency for agency in agencies if f"{ANSWERS}/{agency}" not in names]

@@ -219,7 +219,8 @@ class FLStageOperator(BaseOperator):
         if code == EXIT_FINAL:
             with suppress(ValidationError):  # its failure is what counts, not what it told of it
                 self._result = process.failure()
-            raise AirflowFailException(f"stage {self.stage} failed for good (exit code {code}); its log says why")
+            told = f", {self._result.reason}" if self._result is not None else ""
+            raise AirflowFailException(f"stage {self.stage} failed for good (exit code {code}{told}); its log says why")
         failure = StageNotReady if code == EXIT_RETRY else StageCrashed
         raise failure(f"stage {self.stage} failed (exit code {code}); its log says why")
 

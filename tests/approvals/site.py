@@ -156,6 +156,7 @@ class Site:
             "plan_sha256": plan.sha256,
             "job": run_id,
             "files": job_files(self.inbox(run_id)),
+            "interval_end": plan.data_interval[1],
             "at": NOW,
             "not_after": NOW + dt.timedelta(days=30),
         }
@@ -169,6 +170,8 @@ class Site:
             "id": secrets.token_hex(16),
             "agency": AGENCY,
             "terms_sha256": self.plan(run_id).terms_sha256,
+            "first_run": run_id,
+            "interval_end": self.plan(run_id).data_interval[1],
             "at": NOW - dt.timedelta(days=60),
             "not_after": NOW + dt.timedelta(days=60),
             "max_runs": 2,

@@ -98,11 +98,6 @@ def test_fewer_agencies_of_a_manual_run_get_fewer_plans(planned):
     assert sent(planned, spec.run_id).keys() == {"code", *(f"to/{agency}" for agency in AGENCIES[1:])}
 
 
-def test_what_is_no_retraining_has_no_plan(planned):
-    with pytest.raises(ConfigError, match="only a retraining"):
-        run(planned.spec("plan", f"forecast.{SCENARIO}__x", data_interval=INTERVALS[MARCH]))
-
-
 def test_the_terms_stay_and_the_plan_changes_with_the_month(planned):
     march, april = planned.plan(MARCH), planned.plan(APRIL)
     assert march.terms_sha256 == april.terms_sha256

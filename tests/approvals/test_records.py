@@ -21,12 +21,13 @@ DAY = dt.timedelta(days=1)
 
 def decision(number, **changes):
     body = {"agency": AGENCY, "verdict": "approved", "run_id": MARCH, "plan_sha256": "0" * 64, "job": MARCH}
-    return Decision(id=f"{number:032x}", files={}, at=NOW, not_after=NOW + DAY, **{**body, **changes})
+    span = {"interval_end": NOW, "at": NOW, "not_after": NOW + DAY}
+    return Decision(id=f"{number:032x}", files={}, **{**body, **span, **changes})
 
 
 def standing(number):
-    span = {"at": NOW, "not_after": NOW + DAY, "max_runs": 1}
-    return Standing(id=f"{number:032x}", agency=AGENCY, terms_sha256="0" * 64, **span)
+    span = {"interval_end": NOW, "at": NOW, "not_after": NOW + DAY, "max_runs": 1}
+    return Standing(id=f"{number:032x}", agency=AGENCY, terms_sha256="0" * 64, first_run=MARCH, **span)
 
 
 def revocation(number):

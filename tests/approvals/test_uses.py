@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 
 from fl_tasks.approvals import errors
 from fl_tasks.approvals.check import USED
@@ -12,7 +13,7 @@ from fl_tasks.contracts.base import sha256_hex
 from fl_tasks.secagg.journal import open_journal
 from fl_tasks.stages.context import journal_paths
 from tests.approvals.attack import changed, flipped, open_session, refused
-from tests.approvals.site import AGENCY, APRIL, JUNE, MARCH, MAY, NOW
+from tests.approvals.site import AGENCY, APRIL, INTERVALS, JUNE, MARCH, MAY, NOW
 from tests.stages.federation_run import SCENARIO
 
 DAY = dt.timedelta(days=1)
@@ -55,7 +56,13 @@ def test_the_first_use_alone_is_journaled(site):
         site.check()
     with open_journal(*journal_paths(site.home.agency(AGENCY), SCENARIO)) as journal:
         (entry,) = journal.find(USED)
-    assert entry.facts == {"decision": decision.id, "plan": decision.plan_sha256, "run_id": MARCH, "standing": None}
+    assert entry.facts == {
+        "decision": decision.id,
+        "plan": decision.plan_sha256,
+        "run_id": MARCH,
+        "interval_end": INTERVALS[MARCH][1].astimezone(dt.UTC).isoformat(),
+        "standing": None,
+    }
 
 
 def test_a_refusal_uses_nothing_up(site):
@@ -122,6 +129,38 @@ def test_a_standing_approval_beyond_its_budget(site):
     # Another decision on a run that is counted already is no second retraining.
     site.decide(APRIL, standing=standing.id, at=NOW + DAY)
     site.check(APRIL)
+
+
+def test_a_standing_approval_opens_no_month_of_the_past(site):
+    standing = site.stand(MAY)
+    wrong = site.decide(APRIL, standing=standing.id)
+    assert "intervals that end after 2012-06-01" in refused(site, errors.StandingMismatch, APRIL)
+    site.record(wrong).unlink()
+    site.decide(MAY, standing=standing.id)
+    site.check(MAY)
+
+
+def test_a_standing_approval_opens_no_month_again_nor_one_before_it(site):
+    """The journal knows the months, whatever the officer's records say."""
+    standing = site.stand(APRIL, first_run=MARCH, interval_end=INTERVALS[MARCH][1])
+    for run_id in (MAY, APRIL):
+        site.decide(run_id, standing=standing.id)
+    site.check(MAY)
+    assert f"has covered run {MAY}" in refused(site, errors.StandingMismatch, APRIL)
+    site.check(MAY)
+
+
+def test_a_session_that_a_broken_journal_told_of(site):
+    """Whoever breaks the journal has no second training under one decision: the new chain remembers the first."""
+    site.decide()
+    open_session(site, MARCH, NOW + DAY)
+    site.check()
+    path, head = journal_paths(site.home.agency(AGENCY), SCENARIO)
+    path.write_bytes(path.read_bytes().replace(b'"prev":"0', b'"prev":"1', 1))
+    with open_journal(path, head, new_session=os.urandom(16).hex()) as journal:
+        assert not journal.find("session"), "it opens nothing any more"
+    open_session(site, MARCH, NOW + DAY)
+    assert "opened 2 sessions" in refused(site, errors.AlreadyUsed)
 
 
 def test_a_standing_approval_on_other_terms(site):

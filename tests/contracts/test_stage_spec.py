@@ -9,7 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from fl_tasks.contracts.errors import ConfigError
-from fl_tasks.contracts.stage import StageSpec, read_spec
+from fl_tasks.contracts.stage import (
+    AGENCY_STAGES,
+    COORDINATOR_STAGES,
+    ROUND_STAGES,
+    SESSION_STAGES,
+    StageSpec,
+    read_spec,
+)
 
 START = dt.datetime(2012, 3, 1, tzinfo=dt.UTC)
 GOOD = {
@@ -24,9 +31,40 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("run_id", ["traffic__manual__1", "forecast.traffic__x", "rollback.traffic__x"])
+@pytest.mark.parametrize("run_id", ["traffic__manual__1", "forecast.traffic__x", "watch.traffic__x"])
 def test_a_run_is_named_after_its_scenario(run_id):
-    assert StageSpec(**{**GOOD, "run_id": run_id}).folder == Path("/home/huiliu/agencies/new_york/runs") / run_id
+    spec = StageSpec(**{**GOOD, "stage": "ingest", "round": None, "run_id": run_id})
+    assert spec.folder == Path("/home/huiliu/agencies/new_york/runs") / run_id
+
+
+def whole(stage: str, kind: str) -> StageSpec:
+    agency, round_ = "new_york" if stage in AGENCY_STAGES else None, 1 if stage in ROUND_STAGES else None
+    return StageSpec(**{**GOOD, "stage": stage, "agency": agency, "round": round_, "run_id": f"{kind}traffic__x"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "stages"),
+    [
+        ("forecast.", {"ingest", "anonymize", "standardize", "predict"}),
+        ("watch.", {"ingest", "anonymize", "standardize", "watch", "drift"}),
+        ("rollback.", {"rollback"}),
+        ("survey.", {"survey", "count", "recode", *SESSION_STAGES}),
+        (
+            "",
+            {*AGENCY_STAGES, *COORDINATOR_STAGES}
+            - {"survey", "count", "recode", "predict", "watch", "drift", "rollback"},
+        ),
+        ("train.", set()),
+    ],
+)
+def test_a_run_does_the_work_of_its_own_kind_alone(kind, stages):
+    """Else a retraining could be had under the name of a forecast, about which no data officer is asked."""
+    for stage in {*AGENCY_STAGES, *COORDINATOR_STAGES}:
+        if stage in stages:
+            assert whole(stage, kind).stage == stage
+        else:
+            with pytest.raises(ValidationError, match=f"begins with {kind!r}" if kind == "train." else "is none of a"):
+                whole(stage, kind)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import threading
 from pathlib import Path
 
@@ -118,6 +119,25 @@ def test_a_worker_ends_with_the_stage_that_waits_for_it(served, tmp_path):
     # The next job has another worker, without a new import.
     assert home.stage("learn", written(tmp_path / "jobs", init)).run() == 0
     assert float(home.lines[-1].removeprefix("import=")) < 0.5
+
+
+def test_nothing_that_tensorflow_generates_outlives_its_process(served, tmp_path, monkeypatch):
+    """A worker is killed in the end, so that nothing of it is left to clean up at its exit."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    for job in jobs(tmp_path / "alone"):
+        run_job(job, written(tmp_path / "alone", job))
+    assert list(temporary.iterdir()) == []
+    home = served("--learning")
+    home.env = {**home.env, "TMPDIR": str(temporary)}
+    for job in jobs(tmp_path / "jobs"):
+        assert home.stage("learn", written(tmp_path / "jobs", job)).run() == 0, home.lines
+    (scratch,) = temporary.iterdir()
+    assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+    assert list(scratch.glob("*.py")), "TensorFlow generates code"
+    home.end()
+    assert wait_for(lambda: not list(temporary.iterdir()))
 
 
 def workers_of(daemon: int) -> list[int]:

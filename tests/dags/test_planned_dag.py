@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import threading
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
@@ -15,7 +16,9 @@ from fl_airflow.officers import AnswersTrigger, OfficersSensor
 
 from fl_tasks.contracts.approval import OfficersConfig
 from fl_tasks.contracts.config import load_federation
+from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.contracts.paths import Home
+from fl_tasks.exchange.errors import ExchangeUnreachable
 from fl_tasks.exchange.folder import FolderExchange
 
 AGENCIES = ("east", "west")
@@ -24,6 +27,7 @@ SCENARIO = CONFIG.scenarios["traffic_districts"].model_copy(update={"officers": 
 MEMBERS = CONFIG.members("traffic_districts")
 NEW = {"plan", "receive.east", "receive.west", "all_received", OFFICERS}
 RUN_ID = "traffic_districts__manual__1"
+STARTED = dt.datetime(2012, 4, 1, tzinfo=dt.UTC)
 
 
 @pytest.mark.parametrize("surveyed", [False, True])
@@ -87,7 +91,7 @@ def look(*states):
         task_id=OFFICERS, scenario="traffic_districts", agencies=AGENCIES, receive="receive.{}", deadline_hours=1.0
     )
     told = dict(zip(("receive.east", "receive.west"), states, strict=True))
-    return sensor.execute({"run_id": "manual__1", "ti": Task(told)})
+    return sensor.execute({"run_id": "manual__1", "ti": Task(told), "dag_run": SimpleNamespace(start_date=STARTED)})
 
 
 def test_whoever_has_answered_or_received_nothing_is_not_waited_for(exchange):
@@ -97,13 +101,11 @@ def test_whoever_has_answered_or_received_nothing_is_not_waited_for(exchange):
 
 def test_an_officer_is_waited_for_by_the_triggerer_until_the_deadline(exchange):
     exchange.put("plan/answer/east", b"x")
-    before = dt.datetime.now(dt.UTC)
     with pytest.raises(TaskDeferred) as deferred:
         look("success", "success")
     trigger = deferred.value.trigger
     assert isinstance(trigger, AnswersTrigger)
-    left = dt.datetime.fromisoformat(trigger.until) - before
-    assert dt.timedelta(minutes=59) < left < dt.timedelta(minutes=61)
+    assert dt.datetime.fromisoformat(trigger.until) == STARTED + dt.timedelta(hours=1), "however late it is tried"
     path, arguments = trigger.serialize()
     assert path == "fl_airflow.officers.AnswersTrigger"
     assert AnswersTrigger(**arguments).serialize() == (path, arguments)
@@ -131,3 +133,28 @@ def test_the_triggerer_stops_when_everybody_has_answered(exchange, tmp_path, mon
 def test_the_triggerer_names_who_has_not_decided_in_time(exchange, tmp_path):
     exchange.put("plan/answer/west", b"x")
     assert waited(tmp_path, 0.2) == {"undecided": ["east"]}
+
+
+def test_an_exchange_that_is_away_for_a_while_ends_nothing(exchange, tmp_path, monkeypatch):
+    monkeypatch.setattr("fl_airflow.officers._POLL_SECONDS", 0.05)
+    for name in ("east", "west"):
+        exchange.put(f"plan/answer/{name}", b"x")
+    failures = iter([ExchangeUnreachable("the store does not answer"), ExchangeUnreachable("nor now")])
+    names = FolderExchange.names
+
+    def away(self, folder=""):
+        for failure in failures:
+            raise failure
+        return names(self, folder)
+
+    monkeypatch.setattr(FolderExchange, "names", away)
+    assert waited(tmp_path, 24 * 3600) == {"undecided": []}
+
+
+def test_an_exchange_that_is_wrong_is_told_at_once(tmp_path, exchange, monkeypatch):
+    def wrong(self, folder=""):
+        raise ConfigError("connection.yaml: field exchange: ...")
+
+    monkeypatch.setattr(FolderExchange, "names", wrong)
+    with pytest.raises(ConfigError):
+        waited(tmp_path, 24 * 3600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from fl_airflow.graph import OFFICERS, RECEIVE
 from fl_airflow.installation import federated_run_id
@@ -72,6 +74,12 @@ def test_an_agency_whose_officer_rejects_is_left_out_and_the_others_go_on(site, 
     assert set(report.cohort) == set(site.layout.file.agencies) - {name}
     assert report.approvals[name].verdict == "rejected"
     assert "not this month" not in report.model_dump_json(), "the reason stays at the agency"
-    assert name in report.excluded
+    assert report.excluded[name] == "ingest: Rejected: The officer rejected the plan."
+    cohort = f"/dags/{DAG}/dagRuns/{id_}/taskInstances/cohort/xcomEntries/return_value"
+    assert report.excluded[name] in str(site.api.call("GET", cohort)["value"]), "as the UI shows it"
+    events = map(json.loads, (officer.host.worker / "lineage" / "openlineage.jsonl").read_text().splitlines())
+    failed = [one for one in events if one["eventType"] == "FAIL" and id_ in json.dumps(one)]
+    assert [one["job"]["name"].partition(".")[2] for one in failed] == [f"prepare.{name}.ingest"]
+    assert "Rejected" in json.dumps(failed[0]["run"]["facets"])
     states = {task: found["state"] for task, found in site.task_instances(DAG, id_).items()}
     assert states[f"prepare.{name}.ingest"] == "failed"

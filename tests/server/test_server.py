@@ -146,7 +146,7 @@ def daemons(server) -> list[int]:
 
 def test_stages_that_start_at_once_share_one_daemon_that_knows_no_airflow(server, stuck):
     daemon = server.daemon()
-    assert daemons(server) == [daemon]
+    wait_for(lambda: daemons(server) == [daemon], 30, "a daemon that came second stays")
     for name in ("cohort", "list"):
         assert parent_of(stage(server, name)) == daemon
         assert resource.prlimit(stage(server, name), resource.RLIMIT_DATA) == (2**33, 2**33)

@@ -56,6 +56,13 @@ def test_a_change_of_yaml_or_a_cache_needs_no_approval(home, federation):
     check_code(home, federation, AGENCY)
 
 
+def test_compiled_code_that_python_would_take_for_a_module_is_code(home, federation):
+    approve_code(home, federation, AGENCY)
+    (federation.parent / "helper.pyc").touch()
+    with pytest.raises(CodeNotApproved, match=r"dags/helper.pyc \(new\)"):
+        check_code(home, federation, AGENCY)
+
+
 def test_changed_new_and_missing_files_are_named_and_the_command_too(home, federation):
     approve_code(home, federation, AGENCY)
     dags = federation.parent

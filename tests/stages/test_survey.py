@@ -363,8 +363,8 @@ def test_the_first_policy_of_a_scenario_without_a_survey_admits_none(run):
 @pytest.mark.parametrize(
     ("stage", "run_id", "said"),
     [
-        ("count", RUN_ID, "belongs to a survey"),
-        ("recode", RUN_ID, "belongs to a survey"),
+        ("count", RUN_ID, "is none of a retraining"),
+        ("recode", RUN_ID, "is none of a retraining"),
         ("train", SURVEY_ID, "is none of a survey"),
         ("validate", SURVEY_ID, "is none of a survey"),
         ("cohort", SURVEY_ID, "is none of a survey"),

@@ -22,7 +22,15 @@ from fl_tasks.stages.context import (
     open_desk,
     protocol_key_path,
 )
-from fl_tasks.stages.invitation import SESSION_DAYS, check_fit, draw_session, enough, invited, left_out_text
+from fl_tasks.stages.invitation import (
+    SESSION_DAYS,
+    check_fit,
+    draw_session,
+    enough,
+    invited,
+    left_out_text,
+    reasons_text,
+)
 from fl_tasks.stages.survey.published import REQUEST, REQUEST_LABEL
 from fl_tasks.stages.survey.request import is_surveyed, own_hierarchies, own_request
 
@@ -51,7 +59,7 @@ def run(spec: StageSpec) -> StageResult:
     return StageResult(
         stage="survey",
         status="done",
-        reason="; ".join(f"{agency}: {reason}" for agency, reason in cohort.excluded.items())[:500],
+        reason=reasons_text(cohort.excluded),
         members=cohort.agencies,
         digests={"request": cohort.model_sha256, "config": cohort.config_sha256, "roster": cohort.roster_sha256},
         outputs=exchange_refs(names.COHORT, REQUEST, names.model(SURVEY_ROUND)),

@@ -38,13 +38,14 @@ class AirflowApi:
     def __repr__(self) -> str:
         return f"AirflowApi({self._url!r}, user={self._credentials['username']!r})"
 
-    def call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON
+    def call(self, method: str, path: str, body: object = None, *, root: str = "/api/v2") -> Any:  # noqa: ANN401 - JSON
         """Call the API and return the answer's JSON; None if it is empty.
 
         Args:
             method: GET, POST, PATCH or DELETE.
-            path: Below /api/v2, like /dags.
+            path: Below `root`, like /dags.
             body: What to send as JSON.
+            root: Where a plugin's own API lies.
 
         Raises:
             ApiError: If there is no answer, or its status is not a success.
@@ -52,7 +53,7 @@ class AirflowApi:
         if self._token is None:
             answer = request(self._url, "POST", "/auth/token", self._credentials, authority=self._authority)
             self._token = str(answer["access_token"])
-        return request(self._url, method, f"/api/v2{path}", body, token=self._token, authority=self._authority)
+        return request(self._url, method, f"{root}{path}", body, token=self._token, authority=self._authority)
 
 
 def health(url: str, authority: Path | None = None) -> dict[str, str]:
