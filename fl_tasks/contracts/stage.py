@@ -48,7 +48,6 @@ _OTHER_KINDS = {
     "watch.": ("ingest", "anonymize", "standardize", "watch", "drift"),
     "rollback.": ("rollback",),
 }
-_OF_OTHERS_ALONE = (*SURVEY_STAGES, "predict", "watch", "drift", "rollback")
 Stage = Literal[
     "plan",
     "receive",
@@ -129,7 +128,7 @@ class StageRequest(Contract):
         kind = self.run_id[: self.run_id.index(f"{self.scenario}__")]
         if kind and kind not in _OTHER_KINDS:
             raise ValueError(f"run_id begins with {kind!r}; needed is one of {', '.join(_OTHER_KINDS)}, or none")
-        if self.stage not in _OTHER_KINDS[kind] if kind else self.stage in _OF_OTHERS_ALONE:
+        if self.stage not in _OTHER_KINDS[kind] if kind else self.stage in SURVEY_STAGES:
             raise ValueError(f"stage {self.stage}: is none of a {kind.removesuffix('.') or 'retraining'}")
         start, end = self.data_interval
         if start.tzinfo is None or end.tzinfo is None or not start < end:

@@ -74,6 +74,7 @@ def runs(home, hook, mail) -> dict[str, Run]:
     config = yaml.safe_load(path.read_text())
     config["rounds"] = {"wanted": 2, "spare": 1}
     config["tasks"] |= {"retries": 1, "retry_delay_seconds": 1}
+    config["officers"] = None  # the stand-in of the stages gives no answer
     config["notify"] = {
         "webhook_connection": "fl_webhook",
         "email_connection": "fl_mail",

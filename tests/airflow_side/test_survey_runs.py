@@ -43,6 +43,7 @@ def runs(tmp_path_factory) -> dict[str, Run]:
     config = yaml.safe_load(path.read_text())
     config["rounds"] = {"wanted": 1, "spare": 0}
     config["tasks"] |= {"retries": 0}
+    config["officers"] = None  # the stand-in of the stages gives no answer
     path.write_text(yaml.safe_dump(config))
     prepare_airflow(home)
     env = environment(home) | {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), "CASES_SCENARIO": SCENARIO}

@@ -51,8 +51,7 @@ def whole(stage: str, kind: str) -> StageSpec:
         ("survey.", {"survey", "count", "recode", *SESSION_STAGES}),
         (
             "",
-            {*AGENCY_STAGES, *COORDINATOR_STAGES}
-            - {"survey", "count", "recode", "predict", "watch", "drift", "rollback"},
+            {*AGENCY_STAGES, *COORDINATOR_STAGES} - {"survey", "count", "recode"},
         ),
         ("train.", set()),
     ],
