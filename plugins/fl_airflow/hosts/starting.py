@@ -12,6 +12,7 @@ from fl_airflow.hosts.founding import configure_server, refresh_dags
 from fl_airflow.hosts.layout import HOSTS, Layout
 from fl_airflow.hosts.retraining import open_api
 from fl_airflow.server import control
+from fl_airflow.server.api import AirflowApi
 from fl_airflow.server.config import ServerConfig
 from fl_airflow.server.errors import ApiError, ServerError
 
@@ -46,8 +47,8 @@ def start(layout: Layout, say: Callable[[str], None]) -> None:
 
 def _wait_for_workers(layout: Layout, since: dt.datetime, seconds: float) -> None:
     """Wait until every agency's worker has reported since then: before, a run would only load the machine further."""
-    end = time.monotonic() + seconds
-    while missing := set(layout.file.agencies) - _reported(layout, since):
+    api, end = open_api(layout), time.monotonic() + seconds
+    while missing := set(layout.file.agencies) - _reported(api, since):
         if time.monotonic() > end:
             logs = ", ".join(str(host.folder / "logs") for host in layout.hosts if host.name in missing)
             raise ServerError(
@@ -57,10 +58,10 @@ def _wait_for_workers(layout: Layout, since: dt.datetime, seconds: float) -> Non
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def _reported(layout: Layout, since: dt.datetime) -> set[str]:
+def _reported(api: AirflowApi, since: dt.datetime) -> set[str]:
     """Return the workers that are ready and have said so since then, as Airflow knows them."""
     try:
-        workers = open_api(layout).call("GET", "/worker", root="/edge_worker/ui")["workers"]
+        workers = api.call("GET", "/worker", root="/edge_worker/ui")["workers"]
     except ApiError:  # busy, like all of the machine meanwhile
         return set()
     found = [one for one in workers if one["state"] in _READY and one["last_heartbeat"] is not None]
