@@ -27,9 +27,10 @@ def tcp_sockets(pids) -> list[tuple[str, str]]:
     inodes = set()
     for pid in pids:
         for file in Path(f"/proc/{pid}/fd").iterdir():
-            target = str(file.readlink())
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
+            with suppress(FileNotFoundError):  # closed since the folder was listed: it leads nowhere
+                target = str(file.readlink())
+                if target.startswith("socket:["):
+                    inodes.add(target[8:-1])
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
