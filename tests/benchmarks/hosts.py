@@ -108,7 +108,7 @@ def _retrained(layout: Layout, size: Size) -> dict[str, float]:
     path = f"/dags/{dag_id}/dagRuns/{run_id}"
     while (run := api.call("GET", path))["state"] == "queued":
         time.sleep(0.5)
-    before, began = _cpu(scheduler.pid), time.monotonic()
+    before, began = _scheduler_and_tasks(scheduler.pid), time.monotonic()
     peak = [0]
     over = threading.Event()
     memory = threading.Thread(target=_watch_memory, args=(supervisor.pid, peak, over))
@@ -122,6 +122,7 @@ def _retrained(layout: Layout, size: Size) -> dict[str, float]:
         over.set()
         memory.join()
     wall = time.monotonic() - began
+    own, local = (after - start for after, start in zip(_scheduler_and_tasks(scheduler.pid), before, strict=True))
     if run["state"] != "success":
         raise MeasurementFailed(f"{size.agencies} agencies: the run is {run['state']}; {layout.root}")
     tasks = _tasks(api, path)
@@ -132,7 +133,8 @@ def _retrained(layout: Layout, size: Size) -> dict[str, float]:
         "wall": wall,
         "wall_each": wall / agency_rounds,
         "tasks_each": len(of_rounds) / agency_rounds,
-        "scheduler_cpu_each": (_cpu(scheduler.pid) - before) / agency_rounds,
+        "scheduler_cpu_each": own / agency_rounds,
+        "coordinator_cpu_each": local / agency_rounds,
         "tries": sum(task["try_number"] - 1 for task in tasks if task["try_number"]),
         "queued": statistics.median(waits),
         "peak_pss": peak[0],
@@ -152,13 +154,18 @@ def _seconds(task: dict, start: str, end: str) -> float:
     return (dt.datetime.fromisoformat(task[end]) - dt.datetime.fromisoformat(task[start])).total_seconds()
 
 
-def _cpu(pid: int) -> float:
-    """CPU seconds of a process, of its children that are over, and of those that are not."""
-    total = 0.0
-    for one in (pid, *descendants(pid)):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += sum(map(int, fields[11:15])) / _TICKS
-    return total
+def _scheduler_and_tasks(scheduler: int) -> tuple[float, float]:
+    """Return the scheduler's own CPU seconds, and those of its children (the coordinator's tasks), over or not."""
+    own, ended = _cpu(scheduler)
+    return own, ended + sum(sum(_cpu(pid)) for pid in descendants(scheduler))
+
+
+def _cpu(pid: int) -> tuple[float, float]:
+    """Return the CPU seconds of a process, and of those of its children that it has waited for."""
+    user, system, children_user, children_system = (
+        int(field) / _TICKS for field in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+    )
+    return user + system, children_user + children_system
 
 
 def _watch_memory(pid: int, peak: list[int], over: threading.Event) -> None:

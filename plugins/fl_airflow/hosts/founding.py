@@ -107,6 +107,7 @@ def configure_server(layout: Layout) -> ServerConfig:
         tls=True,
         agencies=True,
         absent_seconds=layout.file.absent_seconds,
+        rest_seconds=layout.rest_seconds,
     )
     layout.home.mkdir(mode=0o700, exist_ok=True)
     configure(layout.home, config)

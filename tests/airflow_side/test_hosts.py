@@ -1,0 +1,30 @@
+"""The layout of a federation on hosts of its own, and what the server is told from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fl_airflow.hosts.layout import FederationFile, Layout
+from fl_airflow.server.config import ServerConfig, configure, server_environment
+
+
+def layout(root: Path, agencies: int) -> Layout:
+    names = tuple(f"agency_{number:02d}" for number in range(agencies))
+    return Layout(
+        root,
+        FederationFile(schema=1, scenario="traffic", agencies=names, first_uid=64000, network=201, absent_seconds=300),
+    )
+
+
+@pytest.mark.parametrize(("agencies", "seconds"), [(3, 1.0), (4, 1.0), (8, 2.0), (20, 5.0), (40, 5.0)])
+def test_the_scheduler_rests_longer_with_more_agencies(tmp_path, agencies, seconds):
+    rest = layout(tmp_path, agencies).rest_seconds
+    assert rest == seconds
+    config = ServerConfig.on_this_machine(8080, 5432, tmp_path).model_copy(update={"rest_seconds": rest})
+    configure(tmp_path, config)
+    assert server_environment(tmp_path, config)["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] == str(seconds)
+
+
+def test_without_agencies_it_rests_as_airflow_does(tmp_path):
+    assert ServerConfig.on_this_machine(8080, 5432, tmp_path).rest_seconds == 1.0
