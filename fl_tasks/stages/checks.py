@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from contextlib import suppress
+from collections.abc import Iterator
 
 from fl_tasks.approvals.errors import ApprovalRefused
 from fl_tasks.contracts.anonymize import PrivacyReport
@@ -22,7 +22,7 @@ from fl_tasks.contracts.data import (
 )
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.report import AgencyPrivacy, AgencyQuality
-from fl_tasks.contracts.roster import CheckBody, Roster
+from fl_tasks.contracts.roster import Card, CheckBody, Roster
 from fl_tasks.contracts.stage import StageSpec
 from fl_tasks.data.pseudonymize import looks_like
 from fl_tasks.exchange.store import Exchange
@@ -124,18 +124,16 @@ def _no_small_cell(count: int | None) -> int | None:
 
 def read_refusals(exchange: Exchange, roster: Roster, run_id: str) -> dict[str, str]:
     """Return what agencies said when they refused to go on after their data had passed."""
-    public = {card.name: bytes.fromhex(card.protocol_key) for card in roster.members}
     found: dict[str, str] = {}
-    for name in exchange.names("checks"):
-        agency = name.removeprefix("checks/").partition(".")[0]
-        if agency not in public:
-            continue
-        with suppress(ProtocolError):
-            check = read_record(exchange.get(name), public[agency], "check", CheckBody)
-            late = check.reason.partition(":")[0] not in ("receive", *DATA_STAGES)
-            if (check.run_id, check.agency, check.passed) == (run_id, agency, False) and late:
-                found[agency] = check.reason
+    for card in roster.members:
+        for word in _words(exchange, card, run_id):
+            if isinstance(word, CheckBody) and not word.passed and _is_late(word):
+                found[card.name] = word.reason
     return found
+
+
+def _is_late(check: CheckBody) -> bool:
+    return check.reason.partition(":")[0] not in ("receive", *DATA_STAGES)
 
 
 class Verdicts(Contract):
@@ -154,26 +152,35 @@ def read_checks(exchange: Exchange, roster: Roster, run_id: str, wanted: tuple[s
     quality: dict[str, AgencyQuality] = {}
     privacy: dict[str, AgencyPrivacy] = {}
     for card in roster.members:
-        agency, public = card.name, bytes.fromhex(card.protocol_key)
+        agency = card.name
         if agency not in wanted:
             excluded[agency] = "left out by the run's parameters"
             continue
         excluded[agency] = "absent: no word on its data"
-        for name in exchange.names("checks"):
-            if name.removeprefix("checks/").partition(".")[0] != agency:
+        for word in _words(exchange, card, run_id):
+            if isinstance(word, str):
+                excluded[agency] = word
                 continue
-            try:
-                check = read_record(exchange.get(name), public, "check", CheckBody)
-            except ProtocolError as error:
-                excluded[agency] = f"its word on its data is not valid: {error.code}"
-                continue
-            if check.run_id != run_id or check.agency != agency:
-                excluded[agency] = "its word on its data is of another run or agency"
-                continue
-            quality[agency], privacy[agency] = check.quality, check.privacy
-            if check.passed:
+            quality[agency], privacy[agency] = word.quality, word.privacy
+            if word.passed:
                 passed.append(agency)
                 del excluded[agency]
                 break
-            excluded[agency] = check.reason
+            excluded[agency] = word.reason
     return Verdicts(passed=tuple(passed), excluded=excluded, quality=quality, privacy=privacy)
+
+
+def _words(exchange: Exchange, card: Card, run_id: str) -> Iterator[CheckBody | str]:
+    """Read an agency's words on its data, the one that they passed first; for one that does not count, why."""
+    for name in exchange.names("checks"):
+        if name.removeprefix("checks/").partition(".")[0] != card.name:
+            continue
+        try:
+            check = read_record(exchange.get(name), bytes.fromhex(card.protocol_key), "check", CheckBody)
+        except ProtocolError as error:
+            yield f"its word on its data is not valid: {error.code}"
+            continue
+        if (check.run_id, check.agency) == (run_id, card.name):
+            yield check
+        else:
+            yield "its word on its data is of another run or agency"

@@ -44,7 +44,7 @@ from fl_tasks.stages.gate import read_gate
 from fl_tasks.stages.model_state import FINAL_MODEL, FINAL_WEIGHTS, load_record, load_records
 from fl_tasks.stages.round_fate import fate_of
 from fl_tasks.stages.survey.published import survey_exchange
-from fl_tasks.stages.survey.reporting import survey_report
+from fl_tasks.stages.survey.reporting import survey_refusals, survey_report
 
 LINEAGE = "openlineage.jsonl"
 
@@ -115,7 +115,8 @@ def gather(spec: StageSpec) -> Report:
     except MissingInput:
         if survey is not None and survey.status == "failed":
             reason = f"the survey failed: {survey.reason}"
-            return common.model_copy(update={"excluded": survey.excluded, "reason": reason})
+            refused = survey_refusals(spec, roster)
+            return common.model_copy(update={"excluded": survey.excluded, "refused": refused, "reason": reason})
         verdicts = read_checks(exchange, roster, spec.run_id, spec.agencies or roster.names)
         reason = f"{len(verdicts.passed)} agencies passed their data checks, {roster.t} are needed"
         return common.model_copy(update={"excluded": verdicts.excluded, "reason": reason})
@@ -127,7 +128,7 @@ def gather(spec: StageSpec) -> Report:
     update: dict[str, object] = {
         "cohort": desk.cohort.agencies,
         "excluded": desk.cohort.excluded,
-        "refused": read_refusals(exchange, roster, spec.run_id),
+        "refused": survey_refusals(spec, roster) | read_refusals(exchange, roster, spec.run_id),
         "rounds": rounds,
         "evaluation": evaluation,
         "unit": overall_unit(evaluation),

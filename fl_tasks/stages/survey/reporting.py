@@ -9,7 +9,7 @@ from fl_tasks.contracts.roster import Roster
 from fl_tasks.contracts.stage import ROUND_STAGES, StageSpec, read_result
 from fl_tasks.contracts.survey import SURVEY_ROUND
 from fl_tasks.secagg import names
-from fl_tasks.stages.checks import read_checks
+from fl_tasks.stages.checks import read_checks, read_refusals
 from fl_tasks.stages.context import Desk, open_desk
 from fl_tasks.stages.round_fate import fate_of
 from fl_tasks.stages.survey.failure import read_failure
@@ -55,6 +55,13 @@ def survey_report(spec: StageSpec, roster: Roster) -> SurveyReport | None:
     return found.model_copy(
         update={"status": "done", "reason": "", "levels": dict(body.preparation.levels), "kept": body.kept}
     )
+
+
+def survey_refusals(spec: StageSpec, roster: Roster) -> dict[str, str]:
+    """Return what agencies said when they refused to go on with a run's survey; empty where the scenario has none."""
+    if not is_surveyed(load_scenario(spec.federation, spec.scenario)):
+        return {}
+    return read_refusals(survey_exchange(spec), roster, spec.survey_run_id)
 
 
 def _notes(desk: Desk) -> tuple[str, ...]:

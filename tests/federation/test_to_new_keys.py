@@ -1,0 +1,44 @@
+"""An agency takes new keys into use while the federation is up, as docs/how-to/agency.md says. It comes last here."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from fl_airflow.hosts.enrolment import admit, agency_command, set_worker_up
+from fl_airflow.installation import watch_dag_id
+
+from tests.federation.site import SCENARIO
+from tests.federation.test_foreign import QUEUED, exchange_token, worker_call, worker_token
+from tests.server.test_server import wait_for
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_old_keys_are_refused_and_the_agency_works_on_with_the_new_ones(site, run):
+    host = site.hosts[1]
+    fetch = {"method": "POST", "path": f"jobs/fetch/{host.name}", "json": {"queues": [host.name], **QUEUED}}
+    get = {"method": "GET", "path": f"/federation/v1/rosters/{SCENARIO}/files"}
+
+    def calls() -> list[dict]:
+        return [worker_call(worker_token(host), **fetch), {**get, "token": exchange_token(host)}]
+
+    before = calls()
+    assert "new keys wait" in agency_command(host, "agency", "rotate")
+    assert [answer["status"] for answer in site.ask(host, calls())] == [200, 200], "the old keys stay in use"
+    admit(site.layout, host)
+    assert [answer["status"] for answer in site.ask(host, before)] == [403, 401]
+    assert "in use" in agency_command(host, "agency", "rotate")
+    agency_command(host, "agency", "init", "--scenario", SCENARIO)
+    set_worker_up(site.layout, host)
+    assert [answer["status"] for answer in site.ask(host, calls())] == [200, 200]
+    part, old = f"{host.name}.worker", site.pid(f"{host.name}.worker")
+    os.kill(old, signal.SIGTERM)
+    wait_for(lambda: site.pid(part) != old, 120, "the worker was not started again")
+    watch = watch_dag_id(SCENARIO)
+    id_ = site.trigger(watch, {"interval": ["2012-03-29", "2012-03-30"]})
+    assert site.wait(watch, id_, 300) == "success", site.failures(watch, id_)
+    tasks = site.task_instances(watch, id_)
+    assert tasks[f"{host.name}.watch"]["state"] == "success", site.agencies_logs(id_, watch)
+    assert tasks[f"{host.name}.watch"]["hostname"] == host.name
