@@ -288,7 +288,8 @@ class Report(Contract):
     cohort: tuple[Name, ...] = ()
     excluded: dict[Name, str] = Field(default_factory=dict)
     refused: dict[Name, str] = Field(
-        default_factory=dict, description="Agencies whose officer's approval ended after their data had passed: at which stage, and why."
+        default_factory=dict,
+        description="Agencies whose officer's approval ended after their data had passed: at which stage, and why.",
     )
     approvals: dict[Name, Answer] = Field(
         default_factory=dict, description="What each agency told of the decision on its plan; none where none is sent."
