@@ -16,6 +16,15 @@ TESTS = Path(__file__).parent
 LEARNING_FOLDERS = {"learning", "parity"}
 # One federation, which is root's and the machine's only one; one Airflow server.
 SHARING_FOLDERS = {"federation", "faults", "server"}
+# What takes minutes begins first, so that at the end no process is left alone with it.
+LONGEST_FIRST = (
+    "federation",
+    "airflow_side/test_runs.py",
+    "server",
+    "upkeep/test_whole_run.py",
+    "stages/test_federated_run.py",
+    "lineage/test_embedded_run.py",
+)
 IN_LEARNING_ENVIRONMENT = importlib.util.find_spec("tensorflow_federated") is not None
 
 
@@ -48,8 +57,14 @@ def pytest_pycollect_makemodule(module_path, parent):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a module in one of several processes, and a whole folder where its tests share a costly server."""
     for item in items:
-        folder, *rest = item.path.relative_to(TESTS).parts
-        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARING_FOLDERS else "/".join((folder, *rest))))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    order = {group: place for place, group in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(_group(item), len(order)))
+
+
+def _group(item: pytest.Item) -> str:
+    folder, *rest = item.path.relative_to(TESTS).parts
+    return folder if folder in SHARING_FOLDERS else "/".join((folder, *rest))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,8 @@ SLOW = ("tests/faults", "tests/attacks/test_through_airflow.py", "tests/federati
 MARK = "HUILIU_TEST_RUN"
 # Beside Airflow most of the time is spent waiting for processes: every core is kept busy, up to a number of whole
 # servers that a usual machine's memory holds. The learning side's tests take a few minutes.
-SIDE_BY_SIDE = ["--dist=loadgroup", f"--numprocesses={min(os.cpu_count() or 1, 4)}"]
+# The tests themselves say what begins first.
+SIDE_BY_SIDE = ["--dist=loadgroup", "--no-loadscope-reorder", f"--numprocesses={min(os.cpu_count() or 1, 4)}"]
 _LAST_LINES_SECONDS = 1.0  # until the last lines of an ended pytest have been read
 
 

@@ -17,6 +17,7 @@ from fl_tasks.contracts.stage import StageResult, StageSpec, write_spec
 from fl_tasks.scenarios import load
 from fl_tasks.scenarios.hand_out import hand_out
 from fl_tasks.stages import enrol
+from fl_tasks.stages.learning_process import CHANNEL
 from fl_tasks.stages.runner import run_stage
 
 REPOSITORY = Path(__file__).parents[2]
@@ -97,7 +98,8 @@ class Run:
         path = self.spec(stage, agency, round_).spec_path
         argv = [sys.executable, "-m", "fl_tasks", "run", stage, "--spec", str(path)]
         env = os.environ | {"HUILIU_HOME": str(self.home.root)}
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=env)
+        lent = [int(os.environ[CHANNEL])] if CHANNEL in os.environ else []
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=env, pass_fds=lent)
 
     def each(self, stage: str, agencies, round_: int | None = None) -> list[StageResult]:
         return [self.stage(stage, agency, round_) for agency in agencies]

@@ -16,6 +16,7 @@ from fl_tasks.contracts.data import Prepared, prepared_path
 from fl_tasks.contracts.errors import ConfigError, QuorumMissing
 from fl_tasks.contracts.report import Report
 from fl_tasks.secagg.errors import RosterNotApproved, WeightTooLarge
+from tests.learning_worker import lent_worker
 from tests.stages.federation_run import AGENCIES, REPOSITORY, SCENARIO, Run
 
 pytestmark = pytest.mark.skipif(
@@ -24,6 +25,12 @@ pytestmark = pytest.mark.skipif(
 ABSENT, *PRESENT = AGENCIES
 # A speed that no generator gives: if it shows up anywhere outside the agency, a row has leaked.
 CANARY = "61.7351937"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def worker():
+    with lent_worker():
+        yield
 
 
 @pytest.fixture(scope="module")

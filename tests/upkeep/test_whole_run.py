@@ -20,6 +20,7 @@ from fl_tasks.upkeep.agency_runs import retain_agency
 from fl_tasks.upkeep.archive import BackupRefused
 from fl_tasks.upkeep.coordinator_runs import retain_coordinator
 from fl_tasks.upkeep.retain import Limits
+from tests.learning_worker import lent_worker
 from tests.stages.federation_run import AGENCIES, INTERVAL, REPOSITORY, SCENARIO, Run
 
 pytestmark = [
@@ -32,6 +33,12 @@ AGENCY = AGENCIES[0]
 FIRST, SECOND, THIRD, FOURTH = (f"{SCENARIO}__manual__{number}" for number in (1, 2, 3, 4))
 LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=100)
 LIMITS = Limits(days=60, keep=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def worker():
+    with lent_worker():
+        yield
 
 
 @pytest.fixture(scope="module")
