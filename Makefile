@@ -21,6 +21,7 @@ help:
 	@echo "make demo   retrain over four agencies   [SCENARIO=traffic_districts] [DATA=folder] [ROUNDS=3] [LOCAL_ONLY=no]"
 	@echo "make test   run the tests                [ARGS='tests/parity -k gru']"
 	@echo "make up     Airflow with its UI, on this machine [PORT=8080];   make down"
+	@echo "            NAME=host.example.org: HTTPS, open to agencies   [PORT=8443] [LISTEN=0.0.0.0] [DAGS=folder]"
 	@echo "make faults kill, take away and attack parties in the middle of real runs"
 	@echo "make bench  measure, beside others and the machine's limit: NAME=secagg|anonymize|learning|training|round|growth|hosts"
 	@echo "make check  lint, format, types, import contracts"
@@ -64,7 +65,8 @@ system:
 	@scripts/system.sh postgresql
 
 up: system setup
-	@.venv/bin/python -P -m fl_airflow.server up $(if $(PORT),--port "$(PORT)")
+	@.venv/bin/python -P -m fl_airflow.server up $(if $(PORT),--port "$(PORT)") $(foreach name,$(NAME),--name "$(name)") \
+	  $(if $(LISTEN),--listen "$(LISTEN)") $(if $(DAGS),--dags-folder "$(DAGS)")
 
 down: setup
 	@.venv/bin/python -P -m fl_airflow.server down

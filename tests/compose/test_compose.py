@@ -16,9 +16,12 @@ from fl_airflow.edge import EDGE_EXECUTOR
 from fl_airflow.server.config import read_config, server_environment
 from fl_airflow.server.supervisor import AIRFLOW_PARTS
 
+from fl_tasks.contracts.config import load_federation
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE = REPOSITORY / "docker-compose.yml"
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+AGENCIES = (1, 2, 3, 4)
 CHECK = [sys.executable, str(REPOSITORY / "scripts" / "check_compose.py")]
 
 
@@ -74,7 +77,7 @@ def test_docker_compose_itself_reads_the_file(tmp_path):
 
 
 def test_every_command_is_a_script_that_runs_without_containers_too(services):
-    parts = {f"agency-{number}-{what}" for number in (1, 2, 3) for what in ("folders", "daemon", "worker")}
+    parts = {f"agency-{number}-{what}" for number in AGENCIES for what in ("folders", "daemon", "worker")}
     assert set(services) == {"postgres", "airflow-init", *AIRFLOW_PARTS, *parts}
     assert services["airflow-init"]["command"] == ["scripts/airflow-init.sh"]
     for name in AIRFLOW_PARTS:
@@ -87,10 +90,26 @@ def test_every_command_is_a_script_that_runs_without_containers_too(services):
         assert os.access(REPOSITORY / script, os.X_OK), script
 
 
+def test_the_agencies_are_all_members_of_a_scenario(services):
+    """A roster needs the card of every member that the coordinator's folder names: the image has the whole folder."""
+    federation = load_federation(REPOSITORY / "dags" / "federation")
+    named = sorted(services[f"agency-{number}-daemon"]["command"][1] for number in AGENCIES)
+    assert named == [agency.agency for agency in federation.members("traffic_districts")]
+
+
+def test_who_is_no_user_of_the_image_has_a_name_all_the_same(services):
+    """Airflow asks the system for the user's name, and ends where there is none."""
+    known = {"0", *re.findall(r"--uid (\d+)", DOCKERFILE)}
+    unknown = [name for name, service in services.items() if service.get("user", "0").split(":")[0] not in known]
+    assert len(unknown) == 2 * len(AGENCIES)
+    for name in unknown:
+        assert {"USER", "LOGNAME", "HOME"} <= set(services[name]["environment"]), name
+
+
 def test_an_agency_shares_a_network_with_the_api_server_alone_and_its_two_users_share_the_socket_alone(
     compose, services
 ):
-    for number in (1, 2, 3):
+    for number in AGENCIES:
         network = f"to-agency-{number}"
         assert compose["networks"][network] == {"internal": True}
         there = {name for name, service in services.items() if network in service.get("networks", [])}

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class _Process:
     def stop(self) -> None:
         os.killpg(self._process.pid, 15)
         try:
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=3)  # what it holds is in a temporary folder
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, 9)
             self._process.wait()
@@ -66,9 +67,11 @@ class SeaweedFS:
             json.dumps({"identities": [{"name": "agency", "credentials": [named], "actions": ["Admin"]}]})
         )
         (folder / "data").mkdir()
-        words = [str(_WEED), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        words = [str(_WEED), f"-logdir={folder}", "server", f"-dir={folder / 'data'}"]
+        words += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         words += ["-master.volumeSizeLimitMB=256", "-volume.max=20", "-filer", "-s3", f"-s3.config={identities}"]
         words += [f"-{name}.port={port}" for name, port in ports.items()]
+        self._ports = [*ports.values(), *(port + _GRPC for port in ports.values())]
         words += [f"-s3.cert.file={certificate}", f"-s3.key.file={key}", "-s3.port.iceberg=0"]
         self._process = _Process(words, folder / "weed.log")
         client = boto3.session.Session().client(
@@ -93,6 +96,9 @@ class SeaweedFS:
 
     def stop(self) -> None:
         self._process.stop()
+        for port in self._ports:  # killed, it leaves its sockets
+            for path in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+                path.unlink()
 
 
 class SftpServer:

@@ -54,7 +54,7 @@ class MountedServer(FederatedServer):
         """Stop it with whatever it started."""
         os.killpg(self.pid, signal.SIGTERM)
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=3)
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()

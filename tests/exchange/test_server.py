@@ -243,6 +243,44 @@ def test_a_message_over_its_names_length_is_refused_before_a_byte_is_stored(serv
     assert not list(server.home.uploads.rglob("*-*"))
 
 
+def go_on(server, agency, run, name, content, **headers):
+    """Go on with the upload of some content under a name."""
+    path = f"runs/{run.name}/uploads/{hashlib.sha256(content).hexdigest()}/{name}"
+    return ask(server, agency, "PATCH", path, headers={"Upload-Complete": "?1", **headers}, content=content)
+
+
+def test_an_upload_of_anothers_name_neither_goes_on_nor_is_looked_at(server, agencies, run):
+    west = agencies["west"]
+    for name in ("setup/keys/east", "r/1/up/east", "setup/shares/east/west", "setup/cohort", "r/1/model.npz"):
+        answer = go_on(server, west, run, name, b"x", **{"Upload-Offset": "0"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "NotYours"), name
+        assert f"agency=west method=PATCH name='/federation/v1/runs/{run.name}/uploads/" in refused(server)
+        for method in ("GET", "HEAD"):
+            assert ask(server, west, method, f"runs/{run.name}/uploads/{'0' * 64}/{name}").status_code == 403, name
+    assert folder(server, run).names() == []
+    assert not list(server.home.uploads.rglob("*-*"))
+
+
+def test_an_upload_does_not_go_on_over_its_names_length(server, agencies, run):
+    answer = go_on(server, agencies["east"], run, "checks/east", b"y", **{"Upload-Offset": str(2**20)})
+    assert (answer.status_code, answer.json()["code"]) == (413, "TooLarge")
+    assert folder(server, run).names() == []
+    assert not list(server.home.uploads.rglob("*-*"))
+
+
+def test_an_upload_goes_on_where_it_is_and_to_its_end_only(server, agencies, run):
+    east = agencies["east"]
+    ahead = go_on(server, east, run, "checks/east", b"y", **{"Upload-Offset": "5"})
+    assert ahead.status_code == 409
+    for headers in ({}, {"Upload-Offset": "0", "Upload-Complete": "?0"}, {"Upload-Offset": "-1"}):
+        answer = go_on(server, east, run, "checks/east", b"y", **headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "UploadRefused"), headers
+    assert folder(server, run).names() == []
+    whole = go_on(server, east, run, "checks/east", b"y", **{"Upload-Offset": "0"})
+    assert whole.status_code == 201
+    assert folder(server, run).get("checks/east") == b"y"
+
+
 def test_the_servers_versions_and_clock_need_no_key(server):
     context = ssl.create_default_context(cafile=str(server.ca))
     answer = httpx.get(f"{server.url}/federation/v1/server", verify=context, trust_env=False).json()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from fl_airflow.server import control
+from fl_airflow.server.certificates import make_certificates
+from fl_airflow.server.config import ServerConfig, configure, tls_folder
 from fl_airflow.server.errors import PostgresMissing, ServerError
 from fl_airflow.server.postgres import PostgresCluster, binaries, free_port
 from fl_airflow.server.processes import SERVER_ID, SERVER_PART, ProcessId
@@ -17,10 +19,10 @@ from fl_airflow.server.state import ServerState, write_state
 from fl_airflow.server.supervisor import Restarts
 
 
-def up(home: Path, port: int) -> list[str]:
+def up(home: Path, port: int, names: tuple[str, ...] = ()) -> list[str]:
     """Start a server that cannot start; if it does, it must not outlive its test."""
     said: list[str] = []
-    control.up(home, port, said.append)
+    control.up(home, port, said.append, names=names)
     control.down(home, said.append)
     return said
 
@@ -38,6 +40,21 @@ def test_a_home_that_cannot_be_written_is_named(postgres_programs, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ServerError, match=r"file/server cannot be written .*HUILIU_HOME"):
         up(tmp_path / "file", free_port())
+
+
+def test_a_server_that_agencies_come_to_is_not_started_as_another(postgres_programs, tmp_path):
+    make_certificates(tls_folder(tmp_path), ["one.example"])
+    configure(tmp_path, ServerConfig.for_agencies(["one.example"], "127.0.0.1", free_port(), free_port(), tmp_path))
+    with pytest.raises(ServerError, match=r"agencies come to the server of .*make up NAME="):
+        up(tmp_path, free_port())
+    with pytest.raises(ServerError, match=r"the certificate is not for two\.example; start with the names that it has"):
+        up(tmp_path, free_port(), ("one.example", "two.example"))
+
+
+def test_a_server_for_this_machine_alone_is_not_opened(postgres_programs, tmp_path):
+    configure(tmp_path, ServerConfig.on_this_machine(free_port(), free_port(), tmp_path))
+    with pytest.raises(ServerError, match=r"for this machine alone; take another: HUILIU_HOME="):
+        up(tmp_path, free_port(), ("one.example",))
 
 
 def test_missing_postgresql_is_named_with_the_way_to_install_it(monkeypatch, tmp_path):

@@ -67,7 +67,8 @@ class Gate:
             else:
                 receive = await self._check_worker(scope, path, receive)
         except FLError as error:
-            log.warning("refused: %s %s: %s: %s", scope["method"], _shortened(path), error.code, error)
+            # The path is quoted: whoever asks could otherwise write lines of our log.
+            log.warning("refused: %s %.200r: %s: %s", scope["method"], path, error.code, error)
             await _refuse(send, error)
             return
         await self._app(scope, receive, send)
@@ -86,7 +87,7 @@ class Gate:
         if job is not None:
             found = await run_sync(job_of, job)
             if found != (caller.queue, caller.agency):
-                raise NotYours(f"job {job.task_id} of {job.dag_id}: {caller.agency}'s worker has no such job")
+                raise NotYours(f"job {job.task_id!r} of {job.dag_id!r}: {caller.agency}'s worker has no such job")
         return receive
 
     def _caller(self, token: str) -> Caller:
@@ -154,7 +155,3 @@ async def _refuse(send: Send, error: FLError) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _shortened(path: str) -> str:
-    return path if len(path) <= 200 else f"{path[:200]}..."

@@ -78,7 +78,7 @@ def check_worker_request(caller: Caller, method: str, path: str, body: object) -
         return _job(found)
     if path.startswith("logs/push/"):
         raise NotYours("logs stay at the agency: set AIRFLOW__EDGE__PUSH_LOGS=False at the worker")
-    raise NotYours(f"{method} {path.split('/', maxsplit=1)[0]}: is no call of an agency's worker")
+    raise NotYours(f"{method} {path.split('/', maxsplit=1)[0]!r}: is no call of an agency's worker")
 
 
 def check_task_request(method: str, path: str, task_instance: str, task: tuple[str, str, str]) -> None:
@@ -95,12 +95,12 @@ def check_task_request(method: str, path: str, task_instance: str, task: tuple[s
     """
     words = path.split("/")
     if {".", ".."} & set(words):
-        raise NotYours(f"{method} {words[0]}: a path with . or .. is none of the API's")
+        raise NotYours(f"{method} {words[0]!r}: a path with . or .. is none of the API's")
     if words[0] in ("task-instances", "store") and task_instance in (words[1:2], words[2:3])[words[0] == "store"]:
         return
     if words[0] == "xcoms" and tuple(words[1:4]) == task:
         return
-    raise NotYours(f"{method} {words[0]}: a task of an agency reaches its own state and XCom, nothing else")
+    raise NotYours(f"{method} {words[0]!r}: a task of an agency reaches its own state and XCom, nothing else")
 
 
 def _own_name(caller: Caller, name: str) -> None:

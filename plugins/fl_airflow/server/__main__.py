@@ -18,6 +18,7 @@ from fl_airflow.server import control, federation
 from fl_airflow.server.api import PARTS_OF_HEALTH, health
 from fl_airflow.server.certificates import make_certificates
 from fl_airflow.server.config import (
+    AUTHORITY,
     ServerConfig,
     authority_file,
     configure,
@@ -56,7 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fl_airflow.server", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start the server in the background")
-    up.add_argument("--port", type=int, default=8080, help="of the API and the UI (default 8080)")
+    up.add_argument("--port", type=int, help="of the API and the UI (default 8080; with names 8443)")
+    up.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help="host name or IP address at which agencies reach it, more than once for several: HTTPS, open to agencies",
+    )
+    up.add_argument("--listen", default=control.EVERY_ADDRESS, help="address to listen on, with names (default: all)")
     up.add_argument("--dags-folder", type=Path, default=DAGS_FOLDER, help="with the DAG files (default dags/)")
     up.set_defaults(call=_up)
     commands.add_parser("down", help="stop the server").set_defaults(call=_down)
@@ -92,7 +100,11 @@ def _parser() -> argparse.ArgumentParser:
 def _up(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _as_interrupt)
     home = installation_home()
-    control.up(home, options.port, _say, dags_folder=options.dags_folder)
+    port = options.port or (8443 if options.name else 8080)
+    control.up(home, port, _say, dags_folder=options.dags_folder, names=options.name, listen=options.listen)
+    if options.name:
+        _say(f"agencies reach it at https://{options.name[0]}:{port}; hand them {tls_folder(home) / AUTHORITY}")
+        return 0
     for name in federation.scenarios_without_roster(home):
         _say(f"{name}: no roster yet; `make trial SCENARIO={name} [DATA=folder]` makes one for a trial")
     return 0

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fl_airflow.server.config import AUTHORITY, CERTIFICATE, PRIVATE_KEY
+from fl_airflow.server.errors import ServerError
 from fl_tasks.contracts.base import make_private_folder, write_atomic
 
 _DAYS = 825
@@ -61,6 +62,23 @@ def make_certificates(folder: Path, names: Sequence[str]) -> None:
     write_atomic(folder / PRIVATE_KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     write_atomic(folder / AUTHORITY, authority.public_bytes(Encoding.PEM))
     write_atomic(folder / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
+
+
+def certificate_names(folder: Path) -> set[str]:
+    """Return the host names and IP addresses of the server's certificate; none where there is no certificate.
+
+    Raises:
+        ServerError: If the file is no certificate.
+    """
+    path = folder / CERTIFICATE
+    if not path.exists():
+        return set()
+    try:
+        found = x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise ServerError(f"{path} is no certificate in PEM; remove {folder} and start again") from error
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {str(name) for kind in (x509.DNSName, x509.IPAddress) for name in names.get_values_for_type(kind)}
 
 
 def _alternative(name: str) -> x509.GeneralName:

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -54,6 +55,27 @@ class ServerConfig(Contract):
     )
 
     @classmethod
+    def for_agencies(
+        cls, names: Sequence[str], host: str, port: int, database_port: int, dags_folder: Path
+    ) -> ServerConfig:
+        """Return the configuration of a coordinator whose agencies come over the network: HTTPS at its names.
+
+        Its own parts reach the API on the loopback address, which the certificate has as well.
+        """
+        return cls(
+            schema=1,
+            host=host,
+            port=port,
+            url=f"https://{ADDRESS}:{port}",
+            public_url=f"https://{names[0]}:{port}",
+            database_host=ADDRESS,
+            database_port=database_port,
+            dags_folder=str(dags_folder),
+            tls=True,
+            agencies=True,
+        )
+
+    @classmethod
     def on_this_machine(cls, port: int, database_port: int, dags_folder: Path) -> ServerConfig:
         """Return the configuration of `make up`: nothing listens on more than the loopback address."""
         return cls(
@@ -66,6 +88,11 @@ class ServerConfig(Contract):
             database_port=database_port,
             dags_folder=str(dags_folder),
         )
+
+
+def config_path(home: Path) -> Path:
+    """Return the file that keeps the configuration."""
+    return server_folder(home) / "config.json"
 
 
 def server_folder(home: Path) -> Path:
@@ -134,7 +161,7 @@ def configure(home: Path, config: ServerConfig, database_password: str | None = 
             f"@{config.database_host}:{config.database_port}/{DATABASE}"
         )
         write_atomic(folder / "secrets" / "database_url", url.encode())
-        write_atomic(folder / "config.json", config.model_dump_json(by_alias=True, indent=2).encode())
+        write_atomic(config_path(home), config.model_dump_json(by_alias=True, indent=2).encode())
     except OSError as error:
         raise not_writable(folder, error) from error
 
@@ -145,7 +172,7 @@ def read_config(home: Path) -> ServerConfig:
     Raises:
         ServerError: If there is none, or it is not valid.
     """
-    path = server_folder(home) / "config.json"
+    path = config_path(home)
     try:
         return ServerConfig.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:

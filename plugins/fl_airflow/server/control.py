@@ -16,16 +16,19 @@ from pathlib import Path
 
 from fl_airflow.installation import DAGS_FOLDER
 from fl_airflow.server.api import health
+from fl_airflow.server.certificates import certificate_names, make_certificates
 from fl_airflow.server.config import (
     USER,
     ServerConfig,
     admin_password,
     authority_file,
+    config_path,
     configure,
     not_writable,
     passwords_file,
     read_config,
     server_folder,
+    tls_folder,
 )
 from fl_airflow.server.errors import ApiError, ServerError
 from fl_airflow.server.postgres import ADDRESS, binaries, free_port
@@ -34,12 +37,21 @@ from fl_airflow.server.state import ServerState, read_state
 from fl_airflow.server.supervisor import POSTGRES, stop_postgres
 
 START_SECONDS = 240.0
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - what agencies come to; each request needs their key or a login
 # The supervisor needs at most its own time limits one after another.
 _STOP_SECONDS = 75.0
 _SECONDS_BETWEEN_LOOKS = 0.3
 
 
-def up(home: Path, port: int, say: Callable[[str], None], *, dags_folder: Path = DAGS_FOLDER) -> None:
+def up(
+    home: Path,
+    port: int,
+    say: Callable[[str], None],
+    *,
+    dags_folder: Path = DAGS_FOLDER,
+    names: Sequence[str] = (),
+    listen: str = EVERY_ADDRESS,
+) -> None:
     """Start the server and return once every part says that it is healthy.
 
     Args:
@@ -47,14 +59,28 @@ def up(home: Path, port: int, say: Callable[[str], None], *, dags_folder: Path =
         port: Of the API and the UI.
         say: Gets a line for each thing that is worth telling.
         dags_folder: Where the DAG files are.
+        names: Host names and IP addresses at which agencies reach it: HTTPS, open to those that are admitted. Without
+            them it listens on the loopback address alone.
+        listen: Address that it listens on, with names.
 
     Raises:
-        ServerError: If it cannot be started; nothing is left running then.
+        ServerError: If it cannot be started, or its home folder is that of a server of the other kind or of other
+            names; nothing is left running then.
     """
 
     def configured() -> ServerConfig:
+        former = read_config(home) if config_path(home).exists() else None
+        _need_kind(home, former, names)
         _need_free(port)
-        config = ServerConfig.on_this_machine(port, _database_port(home), dags_folder.resolve())
+        database_port = _database_port(former)
+        if names:
+            config = ServerConfig.for_agencies(names, listen, port, database_port, dags_folder.resolve())
+            if former is not None:  # an operator may have set them
+                times = former.model_dump(include={"absent_seconds", "rest_seconds"})
+                config = config.model_copy(update=times)
+            make_certificates(tls_folder(home), (*names, ADDRESS))
+        else:
+            config = ServerConfig.on_this_machine(port, database_port, dags_folder.resolve())
         configure(home, config)
         return config
 
@@ -218,6 +244,23 @@ def _sweep(server_id: str) -> None:
         raise ServerError(f"these processes of the server could not be stopped: {names}")
 
 
+def _need_kind(home: Path, former: ServerConfig | None, names: Sequence[str]) -> None:
+    """Hold a start against what a home folder was before: a server open to agencies stays one, under its names."""
+    if former is None:
+        return
+    if former.agencies and not names:
+        raise ServerError(f"agencies come to the server of {home}: start it with its names, like make up NAME=...")
+    if names and not former.agencies:
+        raise ServerError(f"{home} is the home of a server for this machine alone; take another: HUILIU_HOME=...")
+    there = certificate_names(tls_folder(home))
+    missing = set(names) - there if there else ()
+    if missing:
+        raise ServerError(
+            f"{tls_folder(home)}: the certificate is not for {', '.join(sorted(missing))}; start with the names that "
+            "it has, or remove that folder and hand the new authority.pem to every agency"
+        )
+
+
 def _need_free(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -230,13 +273,13 @@ def _need_free(port: int) -> None:
             ) from error
 
 
-def _database_port(home: Path) -> int:
+def _database_port(former: ServerConfig | None) -> int:
     """Return the port that the database had the last time, if it is still free; else another."""
-    with suppress(ServerError, OSError), socket.socket() as probe:
-        port = read_config(home).database_port
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((ADDRESS, port))
-        return port
+    if former is not None:
+        with suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((ADDRESS, former.database_port))
+            return former.database_port
     return free_port()
 
 
