@@ -55,7 +55,7 @@ def pysyft_python() -> Path:
     """Interpreter of PySyft's environment; skips the test where there is none."""
     path = Path(os.environ.get("HUILIU_SYFT_PYTHON", REPOSITORY / ".venv-syft" / "bin" / "python"))
     if not path.exists():
-        pytest.skip(f"needs PySyft's environment, {path} is not there: make officer-setup")
+        pytest.skip(f"not verified: needs PySyft's environment, {path} is not there: make officer-setup")
     return path
 
 

@@ -23,6 +23,7 @@ from fl_tasks.stages import enrol
 from tests.faults import canary
 from tests.federation.officer import decided_by
 from tests.federation.site import DAG, INTERVAL, SCENARIO, Site
+from tests.lineage.conformance import faults
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -202,3 +203,14 @@ def test_a_watch_of_the_data_goes_over_the_same_hosts(site, run):
         assert tasks[f"{host.name}.watch"]["state"] == "success", site.agencies_logs(id_, watch)
         run_id = federated_run_id(SCENARIO, id_, "watch")
         assert (Home(site.home).exchange(run_id) / "watch" / host.name).exists()
+
+
+def test_every_event_of_every_host_is_valid(site, run):
+    """Of the retraining with its plan, and of the watch before this test; at the workers and at the coordinator."""
+    kinds = set()
+    for path in (lineage_file(site.home), *(host.worker / "lineage" / "openlineage.jsonl" for host in site.hosts)):
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        assert events
+        assert [fault for event in events for fault in faults(event)] == []
+        kinds |= {event["job"]["name"].rpartition(".")[2] for event in events}
+    assert {"plan", "ingest", "watch", "drift", "cohort", "verdict"} <= kinds
