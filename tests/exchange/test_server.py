@@ -281,6 +281,17 @@ def test_an_upload_goes_on_where_it_is_and_to_its_end_only(server, agencies, run
     assert folder(server, run).get("checks/east") == b"y"
 
 
+def test_a_part_of_a_message_is_read_and_none_beyond_its_end(server, agencies, run):
+    folder(server, run).put("setup/cohort", b"12345")
+    path = f"runs/{run.name}/files/setup/cohort"
+    part = ask(server, agencies["east"], "GET", path, headers={"Range": "bytes=3-"})
+    assert (part.status_code, part.content, part.headers["Content-Range"]) == (206, b"45", "bytes 3-4/5")
+    assert ask(server, agencies["east"], "GET", path, headers={"Range": "bytes=9-"}).status_code == 416
+    other = {"Range": "bytes=3-", "If-Range": '"another"'}
+    whole = ask(server, agencies["east"], "GET", path, headers=other)
+    assert (whole.status_code, whole.content) == (200, b"12345")
+
+
 def test_the_servers_versions_and_clock_need_no_key(server):
     context = ssl.create_default_context(cafile=str(server.ca))
     answer = httpx.get(f"{server.url}/federation/v1/server", verify=context, trust_env=False).json()
@@ -317,6 +328,11 @@ def test_the_description_has_a_model_for_every_answer(server):
                     continue
                 schema = content.get("application/json", {}).get("schema", {})
                 models.add(schema.get("$ref", "").rpartition("/")[2])
-                if path != "/v1/server" and not status.startswith("2"):
+                if status == "416":
+                    assert set(content) == {"text/plain"}
+                elif path != "/v1/server" and not status.startswith("2"):
                     assert schema == {"$ref": "#/components/schemas/Refusal"}, (method, path, status)
+    (read,) = [methods["get"] for path, methods in described["paths"].items() if path.endswith("/files/{name}")]
+    assert {"206", "416"} <= set(read["responses"])
+    assert {"Range", "If-Range"} <= {parameter["name"] for parameter in read["parameters"]}
     assert models == {"Server", "Names", "Stored", "UploadState", "Refusal", ""}

@@ -13,7 +13,7 @@ class Server(BaseModel):
     huiliu: str = Field(description="Version of this software.")
     airflow: str = Field(description="Version of Apache Airflow.")
     edge_provider: str | None = Field(description="Version of Airflow's edge provider; null: not installed.")
-    protocol: int = Field(description="Version of this interface; clients of another one are not served.")
+    protocol: int = Field(description="Version of this interface; an agency's commands refuse a server of another.")
     time: dt.datetime = Field(description="The server's clock, UTC.")
 
 

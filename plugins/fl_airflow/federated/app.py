@@ -65,6 +65,20 @@ _READING: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {}}, "description": "The message."},
     404: {"model": Refusal, "description": "The message is not there (yet)."},
 }
+_READING_ON: dict[int | str, dict[str, Any]] = {
+    **_READING,
+    206: {"content": {"application/octet-stream": {}}, "description": "The part that `Range` asks for."},
+    416: {"content": {"text/plain": {}}, "description": "The message has no such part."},
+}
+_RANGE = {
+    "parameters": [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in (
+            ("Range", "bytes=N-: the message from byte N on."),
+            ("If-Range", "The ETag of the part that is there: another message is sent whole."),
+        )
+    ]
+}
 _STATE = {**_REFUSALS, 409: {"model": Refusal, "description": "The name has other content."}}
 _BODY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
 _PARTIAL = {"content": {"application/partial-upload": {"schema": {"type": "string", "format": "binary"}}}}
@@ -156,7 +170,9 @@ def list_names(store: Store, agency: Caller, where: Where, folder: str = "") -> 
     return Names(names=[name for name in store.exchange(where).names(folder) if _readable(where, name, agency)])
 
 
-@router.get("/{kind}/{space}/files/{name:path}", response_class=FileResponse, responses=_READING)
+@router.get(
+    "/{kind}/{space}/files/{name:path}", response_class=FileResponse, responses=_READING_ON, openapi_extra=_RANGE
+)
 def read(path: Annotated[Path, Depends(_file)]) -> FileResponse:
     """Read a message; a `Range` reads the rest of it."""
     return FileResponse(path, media_type="application/octet-stream")
