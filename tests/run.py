@@ -25,10 +25,10 @@ NOTHING_COLLECTED = {4, 5}  # pytest: a named test is not there; no tests
 # Whole runs under a scheduler: `make faults`, which takes half an hour.
 SLOW = ("tests/faults", "tests/attacks/test_through_airflow.py", "tests/federation/test_faults.py")
 MARK = "HUILIU_TEST_RUN"
-# Beside Airflow most of the time is spent waiting for processes: every core is kept busy, up to a number of whole
-# servers that a usual machine's memory holds. The learning side's tests take a few minutes.
-# The tests themselves say what begins first.
-SIDE_BY_SIDE = ["--dist=loadgroup", "--no-loadscope-reorder", f"--numprocesses={min(os.cpu_count() or 1, 4)}"]
+# Beside Airflow much of the time is spent waiting for processes: every core is kept busy by one process more, up to a
+# number of whole servers that a usual machine's memory holds. The learning side's tests take a few minutes. The tests
+# themselves say what begins first.
+SIDE_BY_SIDE = ["--dist=loadgroup", "--no-loadscope-reorder", f"--numprocesses={min((os.cpu_count() or 1) + 1, 4)}"]
 _LAST_LINES_SECONDS = 1.0  # until the last lines of an ended pytest have been read
 
 
