@@ -17,7 +17,7 @@ def layout(root: Path, agencies: int) -> Layout:
     )
 
 
-@pytest.mark.parametrize(("agencies", "seconds"), [(3, 1.0), (4, 1.0), (8, 2.0), (20, 5.0), (40, 5.0)])
+@pytest.mark.parametrize(("agencies", "seconds"), [(3, 1.0), (5, 1.0), (8, 1.6), (20, 4.0), (40, 5.0)])
 def test_the_scheduler_rests_longer_with_more_agencies(tmp_path, agencies, seconds):
     rest = layout(tmp_path, agencies).rest_seconds
     assert rest == seconds
@@ -28,3 +28,14 @@ def test_the_scheduler_rests_longer_with_more_agencies(tmp_path, agencies, secon
 
 def test_without_agencies_it_rests_as_airflow_does(tmp_path):
     assert ServerConfig.on_this_machine(8080, 5432, tmp_path).rest_seconds == 1.0
+
+
+@pytest.mark.parametrize(("absent", "looks"), [(20, "5"), (180, "18"), (300, "30"), (3600, "30")])
+def test_an_absent_agency_is_seen_within_a_tenth_of_its_time_or_five_seconds(tmp_path, absent, looks):
+    config = ServerConfig.for_agencies(["hub.example"], "0.0.0.0", 8443, 5432, tmp_path).model_copy(  # noqa: S104
+        update={"absent_seconds": absent}
+    )
+    configure(tmp_path, config)
+    env = server_environment(tmp_path, config)
+    assert env["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT"] == str(absent)
+    assert env["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL"] == looks

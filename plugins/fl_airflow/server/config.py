@@ -51,7 +51,7 @@ class ServerConfig(Contract):
         default=1.0,
         gt=0,
         le=5,
-        description="how long the scheduler rests when nothing has come; about 0.25 for each agency of a federation",
+        description="how long the scheduler rests when nothing has come; about 0.2 for each agency of a federation",
     )
 
     @classmethod
@@ -258,7 +258,8 @@ def _agencies_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         "AIRFLOW__EDGE__HEARTBEAT_INTERVAL": "5",
         # An agency that is away does not hold up the run for longer, and is not waited for a second time.
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": str(config.absent_seconds),
-        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+        # The scheduler rests no longer than to its next look.
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": str(min(max(5, config.absent_seconds // 10), 30)),
         "AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES": "0",
     }
 
