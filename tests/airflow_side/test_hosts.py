@@ -32,7 +32,7 @@ def test_without_agencies_it_rests_as_airflow_does(tmp_path):
 
 @pytest.mark.parametrize(("absent", "looks"), [(20, "5"), (180, "18"), (300, "30"), (3600, "30")])
 def test_an_absent_agency_is_seen_within_a_tenth_of_its_time_or_five_seconds(tmp_path, absent, looks):
-    config = ServerConfig.for_agencies(["hub.example"], "0.0.0.0", 8443, 5432, tmp_path).model_copy(  # noqa: S104
+    config = ServerConfig.for_agencies(["hub.example"], "0.0.0.0", 8443, 5432, tmp_path).model_copy(
         update={"absent_seconds": absent}
     )
     configure(tmp_path, config)
