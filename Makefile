@@ -64,9 +64,12 @@ demo: setup
 system:
 	@scripts/system.sh postgresql
 
+# What make was told: a variable of the environment (some systems set NAME) must not open a server to the network.
+said = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
+
 up: system setup
-	@.venv/bin/python -P -m fl_airflow.server up $(if $(PORT),--port "$(PORT)") $(foreach name,$(NAME),--name "$(name)") \
-	  $(if $(LISTEN),--listen "$(LISTEN)") $(if $(DAGS),--dags-folder "$(DAGS)")
+	@.venv/bin/python -P -m fl_airflow.server up $(if $(PORT),--port "$(PORT)") $(foreach name,$(call said,NAME),--name "$(name)") \
+	  $(if $(call said,LISTEN),--listen "$(LISTEN)") $(if $(call said,DAGS),--dags-folder "$(DAGS)")
 
 down: setup
 	@.venv/bin/python -P -m fl_airflow.server down

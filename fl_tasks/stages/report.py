@@ -102,6 +102,7 @@ def gather(spec: StageSpec) -> Report:
         approvals=read_answers(exchange, roster, spec.run_id),
         secagg=secagg,
         survey=survey,
+        refused=survey_refusals(spec, roster),
         egress=_egress(spec, roster),
         lineage=LINEAGE if (spec.places.report(spec.run_id) / LINEAGE).exists() else None,
         resources=Resources(peak_pss_bytes=_peak_pss(spec)),
@@ -115,8 +116,7 @@ def gather(spec: StageSpec) -> Report:
     except MissingInput:
         if survey is not None and survey.status == "failed":
             reason = f"the survey failed: {survey.reason}"
-            refused = survey_refusals(spec, roster)
-            return common.model_copy(update={"excluded": survey.excluded, "refused": refused, "reason": reason})
+            return common.model_copy(update={"excluded": survey.excluded, "reason": reason})
         verdicts = read_checks(exchange, roster, spec.run_id, spec.agencies or roster.names)
         reason = f"{len(verdicts.passed)} agencies passed their data checks, {roster.t} are needed"
         return common.model_copy(update={"excluded": verdicts.excluded, "reason": reason})
@@ -128,7 +128,7 @@ def gather(spec: StageSpec) -> Report:
     update: dict[str, object] = {
         "cohort": desk.cohort.agencies,
         "excluded": desk.cohort.excluded,
-        "refused": survey_refusals(spec, roster) | read_refusals(exchange, roster, spec.run_id),
+        "refused": common.refused | read_refusals(exchange, roster, spec.run_id),
         "rounds": rounds,
         "evaluation": evaluation,
         "unit": overall_unit(evaluation),

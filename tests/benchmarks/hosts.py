@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -157,7 +158,10 @@ def _seconds(task: dict, start: str, end: str) -> float:
 def _scheduler_and_tasks(scheduler: int) -> tuple[float, float]:
     """Return the scheduler's own CPU seconds, and those of its children (the coordinator's tasks), over or not."""
     own, ended = _cpu(scheduler)
-    return own, ended + sum(sum(_cpu(pid)) for pid in descendants(scheduler))
+    for pid in descendants(scheduler):
+        with suppress(FileNotFoundError, ProcessLookupError):  # over meanwhile: its parent has it
+            ended += sum(_cpu(pid))
+    return own, ended
 
 
 def _cpu(pid: int) -> tuple[float, float]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from tests.benchmarks.hosts import _scheduler_and_tasks
 
 SPIN = "import time; end = time.process_time() + {seconds}\nwhile time.process_time() < end: pass"
@@ -30,5 +28,5 @@ def test_the_schedulers_own_cpu_and_that_of_its_tasks_over_or_not_are_apart():
         own, tasks = _scheduler_and_tasks(process.pid)
     finally:
         process.communicate(b"\n")
-    assert own == pytest.approx(0.2, abs=0.19)
+    assert 0.2 <= own < 0.6
     assert 0.8 <= tasks < 1.6

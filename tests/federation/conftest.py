@@ -43,7 +43,6 @@ def site(request):
     reason = not_possible()
     if reason is not None:
         pytest.skip(reason)
-    pysyft_python()  # for the officer at one of the agencies
     with tempfile.TemporaryDirectory(prefix="huiliu-hosts-") as name:
         root = Path(name)
         root.chmod(0o755)
@@ -61,6 +60,7 @@ def site(request):
 @pytest.fixture(scope="package")
 def officer(site) -> Officer:
     """From here on the third agency's data are opened under its officer's approval alone."""
+    pysyft_python()
     return Officer(site, site.hosts[2])
 
 

@@ -126,7 +126,8 @@ class Site(AirflowServer):
         self, host: AgencyHost, uid: int, argv: Iterable[str], text: str = "", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on an agency's host, as one user; its output and error are returned."""
-        namespaces = ["nsenter", f"--target={self.pid(f'{host.name}.worker')}", "--net", "--mount", "--"]
+        # The daemon's: a worker whose keys are refused comes and goes.
+        namespaces = ["nsenter", f"--target={self.pid(f'{host.name}.daemon')}", "--net", "--mount", "--"]
         return subprocess.run(
             [*namespaces, *as_user(uid), *argv],
             env={"PATH": os.environ["PATH"], "HOME": "/", "USER": "huiliu", **(env or {})},

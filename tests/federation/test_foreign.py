@@ -54,11 +54,11 @@ def log_of_the_server(site: Site) -> str:
 
 
 @contextmanager
-def logged(site: Site, number: int, code: str = "NotYours"):
-    """The server's log gets as many lines of refusals with a code meanwhile."""
+def logged(site: Site, number: int, words: str = "NotYours"):
+    """The server's log gets as many lines of refusals with some words meanwhile."""
     before = len(log_of_the_server(site))
     yield
-    lines = [line for line in log_of_the_server(site)[before:].splitlines() if "refused" in line and code in line]
+    lines = [line for line in log_of_the_server(site)[before:].splitlines() if "refused" in line and words in line]
     assert len(lines) == number, lines
 
 
@@ -143,7 +143,7 @@ def test_tokens_of_another_make_are_refused(site, run):
         "nothing": "",
     }
     for name, token in tokens.items():
-        with logged(site, 1, code=""):
+        with logged(site, 1, words="refused: POST"):
             answer = site.ask(b, [worker_call(token, "POST", f"jobs/fetch/{a.name}", json=body)])[0]
         assert answer["status"] == 403, (name, answer)
 
@@ -199,7 +199,7 @@ def test_another_agencys_slots_and_what_is_there_cannot_be_written(site, run):
     others = (f"r/2/up/{a.name}", f"setup/keys/{a.name}", "r/1/manifest", "setup/cohort")
     with logged(site, len(others)):
         refused(site.ask(b, [put(name) for name in others]))
-    with logged(site, 1, code="ExchangeConflict"):
+    with logged(site, 1, words="ExchangeConflict"):
         refused(site.ask(b, [put(f"setup/keys/{b.name}")]), (409,))
     assert own.read_bytes() == before
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from fl_airflow.installation import DAGS_FOLDER
-from fl_airflow.server.config import authority_file, read_config
+from fl_airflow.server.config import EVERY_ADDRESS, ServerConfig, authority_file, configure, read_config
+from fl_airflow.server.postgres import free_port
 
-from tests.server.airflow_server import AirflowServer
+from tests.server.airflow_server import AirflowServer, reachable_folder
+from tests.server.test_server import LISTEN, LOOPBACK, tcp_sockets
 
 AGENCY = "district_northeast"
 
@@ -27,7 +29,13 @@ def fl(home: Path, *words: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def folder():
+    with reachable_folder() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def opened(postgres_programs, folder):
     dags = folder / "dags"
     for part in ("scenarios", "agencies"):
@@ -36,7 +44,10 @@ def opened(postgres_programs, folder):
     for name in ("scenarios/traffic_districts.yaml", f"agencies/{AGENCY}.yaml"):
         shutil.copy(DAGS_FOLDER / "federation" / name, dags / "federation" / name)
     server = AirflowServer(folder / "home", dags)
-    words = ["--name", "localhost", "--listen", "127.0.0.1", "--dags-folder", str(dags)]
+    # As an operator has left it: tasks wait longer for their worker than usual.
+    former = ServerConfig.for_agencies(["localhost"], EVERY_ADDRESS, server.port, free_port(), dags)
+    configure(server.home, former.model_copy(update={"absent_seconds": 777}))
+    words = ["--name", "localhost", "--dags-folder", str(dags)]
     done = server.command("up", "--port", str(server.port), *words)
     try:
         assert done.returncode == 0, done.stdout
@@ -56,3 +67,14 @@ def test_an_agency_joins_and_is_admitted_over_https(opened, folder):
     fl(opened.home, "coordinator", "admit", str(card), "--fingerprint", fingerprint)
     fl(agency, "agency", "init", "--scenario", "traffic_districts", "--agency", AGENCY)  # posts the card over HTTPS
     assert AGENCY in fl(opened.home, "coordinator", "agencies")
+
+
+def test_one_port_is_open_and_all_else_stays_on_the_loopback_address(opened):
+    listening = [address for state, address in tcp_sockets(opened.processes()) if state == LISTEN]
+    others = [address for address in listening if address.partition(":")[0] not in LOOPBACK]
+    assert others == [f"00000000:{opened.port:04X}"]
+    assert len(listening) > 1
+
+
+def test_what_an_operator_has_set_is_kept(opened):
+    assert read_config(opened.home).absent_seconds == 777

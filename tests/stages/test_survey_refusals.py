@@ -48,3 +48,10 @@ def test_it_is_in_the_report_of_a_run_whose_survey_went_on(counted):
 
 def test_it_is_in_the_report_of_a_run_that_ended_with_its_survey(counted):
     assert refused(counted) == {"west": TOLD}
+
+
+def test_it_is_in_the_report_of_a_run_that_found_too_few_for_a_cohort(counted):
+    counted.answer(AGENCIES[:3])
+    counted.stage("recode")
+    counted.validated(AGENCIES[:2])
+    assert refused(counted) == {"west": TOLD}

@@ -19,6 +19,7 @@ from fl_airflow.server.api import PARTS_OF_HEALTH, health
 from fl_airflow.server.certificates import make_certificates
 from fl_airflow.server.config import (
     AUTHORITY,
+    EVERY_ADDRESS,
     ServerConfig,
     authority_file,
     configure,
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="host name or IP address at which agencies reach it, more than once for several: HTTPS, open to agencies",
     )
-    up.add_argument("--listen", default=control.EVERY_ADDRESS, help="address to listen on, with names (default: all)")
+    up.add_argument("--listen", default=EVERY_ADDRESS, help="address to listen on, with names (default: all)")
     up.add_argument("--dags-folder", type=Path, default=DAGS_FOLDER, help="with the DAG files (default dags/)")
     up.set_defaults(call=_up)
     commands.add_parser("down", help="stop the server").set_defaults(call=_down)
@@ -103,7 +104,7 @@ def _up(options: argparse.Namespace) -> int:
     port = options.port or (8443 if options.name else 8080)
     control.up(home, port, _say, dags_folder=options.dags_folder, names=options.name, listen=options.listen)
     if options.name:
-        _say(f"agencies reach it at https://{options.name[0]}:{port}; hand them {tls_folder(home) / AUTHORITY}")
+        _say(f"agencies reach it at {read_config(home).public_url}; hand them {tls_folder(home) / AUTHORITY}")
         return 0
     for name in federation.scenarios_without_roster(home):
         _say(f"{name}: no roster yet; `make trial SCENARIO={name} [DATA=folder]` makes one for a trial")

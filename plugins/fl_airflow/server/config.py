@@ -24,6 +24,7 @@ from fl_tasks.contracts.paths import Home
 from fl_tasks.exchange.admitted import jwks_path
 
 USER = "admin"
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - what agencies come to; each request needs their key or a login
 DATABASE = "airflow"
 AUTHORITY, CERTIFICATE, PRIVATE_KEY = "authority.pem", "server.pem", "server.key"
 _SECRETS = ("jwt_secret", "api_secret_key", "fernet_key", "database_password", "database_url")
@@ -60,13 +61,14 @@ class ServerConfig(Contract):
     ) -> ServerConfig:
         """Return the configuration of a coordinator whose agencies come over the network: HTTPS at its names.
 
-        Its own parts reach the API on the loopback address, which the certificate has as well.
+        Its own parts reach the API at the loopback address, or the one that it listens on, which the certificate needs
+        as well.
         """
         return cls(
             schema=1,
             host=host,
             port=port,
-            url=f"https://{ADDRESS}:{port}",
+            url=f"https://{ADDRESS if host == EVERY_ADDRESS else host}:{port}",
             public_url=f"https://{names[0]}:{port}",
             database_host=ADDRESS,
             database_port=database_port,

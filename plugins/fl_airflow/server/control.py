@@ -13,11 +13,13 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fl_airflow.installation import DAGS_FOLDER
 from fl_airflow.server.api import health
 from fl_airflow.server.certificates import certificate_names, make_certificates
 from fl_airflow.server.config import (
+    EVERY_ADDRESS,
     USER,
     ServerConfig,
     admin_password,
@@ -37,7 +39,6 @@ from fl_airflow.server.state import ServerState, read_state
 from fl_airflow.server.supervisor import POSTGRES, stop_postgres
 
 START_SECONDS = 240.0
-EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - what agencies come to; each request needs their key or a login
 # The supervisor needs at most its own time limits one after another.
 _STOP_SECONDS = 75.0
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -68,17 +69,18 @@ def up(
             names; nothing is left running then.
     """
 
+    former = read_config(home) if config_path(home).exists() else None
+    _need_kind(home, former, names)
+
     def configured() -> ServerConfig:
-        former = read_config(home) if config_path(home).exists() else None
-        _need_kind(home, former, names)
-        _need_free(port)
+        _need_free(listen if names else ADDRESS, port)
         database_port = _database_port(former)
         if names:
             config = ServerConfig.for_agencies(names, listen, port, database_port, dags_folder.resolve())
             if former is not None:  # an operator may have set them
                 times = former.model_dump(include={"absent_seconds", "rest_seconds"})
                 config = config.model_copy(update=times)
-            make_certificates(tls_folder(home), (*names, ADDRESS))
+            make_certificates(tls_folder(home), (*names, str(urlsplit(config.url).hostname)))
         else:
             config = ServerConfig.on_this_machine(port, database_port, dags_folder.resolve())
         configure(home, config)
@@ -246,14 +248,12 @@ def _sweep(server_id: str) -> None:
 
 def _need_kind(home: Path, former: ServerConfig | None, names: Sequence[str]) -> None:
     """Hold a start against what a home folder was before: a server open to agencies stays one, under its names."""
-    if former is None:
-        return
-    if former.agencies and not names:
+    if former is not None and former.agencies and not names:
         raise ServerError(f"agencies come to the server of {home}: start it with its names, like make up NAME=...")
-    if names and not former.agencies:
+    if former is not None and names and not former.agencies:
         raise ServerError(f"{home} is the home of a server for this machine alone; take another: HUILIU_HOME=...")
     there = certificate_names(tls_folder(home))
-    missing = set(names) - there if there else ()
+    missing = set(names) - there if names and there else ()
     if missing:
         raise ServerError(
             f"{tls_folder(home)}: the certificate is not for {', '.join(sorted(missing))}; start with the names that "
@@ -261,14 +261,14 @@ def _need_kind(home: Path, former: ServerConfig | None, names: Sequence[str]) ->
         )
 
 
-def _need_free(port: int) -> None:
+def _need_free(address: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((ADDRESS, port))
+            probe.bind((address, port))
         except OSError as error:
             raise ServerError(
-                f"port {port} of {ADDRESS} cannot be used ({error.strerror}); "
+                f"port {port} of {address} cannot be used ({error.strerror}); "
                 "stop what listens there, or choose another: make up PORT=8090"
             ) from error
 
