@@ -35,33 +35,28 @@ def enrol_agencies(layout: Layout, say: Callable[[str], None]) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         if done.exists():
             say("agencies approve the code as installed")
-            list(pool.map(lambda host: agency_command(host, "agency", "approve-code"), layout.hosts))
+            list(pool.map(lambda host: _fl(host, "agency", "approve-code"), layout.hosts))
             return
         say("agencies join")
         list(pool.map(lambda host: _join(layout, host), layout.hosts))
         say("the coordinator admits the agencies")
         for host in layout.hosts:
-            admit(layout, host)
+            _admit(layout, host)
         say("agencies make the scenario's keys and policies")
-        list(pool.map(lambda host: agency_command(host, "agency", "init", "--scenario", scenario), layout.hosts))
+        list(pool.map(lambda host: _fl(host, "agency", "init", "--scenario", scenario), layout.hosts))
         say("the roster is proposed and approved")
         roster = _hash(coordinator_command(layout, "coordinator", "init", "--scenario", scenario))
-        list(
-            pool.map(
-                lambda host: agency_command(host, "agency", "approve", roster, "--scenario", scenario), layout.hosts
-            )
-        )
+        list(pool.map(lambda host: _fl(host, "agency", "approve", roster, "--scenario", scenario), layout.hosts))
         say("workers are set up")
-        list(pool.map(lambda host: set_worker_up(layout, host), layout.hosts))
+        list(pool.map(lambda host: _set_worker_up(layout, host), layout.hosts))
     done.touch()
 
 
 def _join(layout: Layout, host: AgencyHost) -> None:
-    agency_command(host, "agency", "join", "--url", layout.url, "--ca", str(handed_authority(host)))
+    _fl(host, "agency", "join", "--url", layout.url, "--ca", str(handed_authority(host)))
 
 
-def admit(layout: Layout, host: AgencyHost) -> None:
-    """Carry an agency's card to the coordinator, who admits the keys on it; raises ServerError if it does not."""
+def _admit(layout: Layout, host: AgencyHost) -> None:
     card = host.home.agency(host.name) / "card.json"
     handed = layout.root / "cards" / f"{host.name}.json"
     handed.parent.mkdir(exist_ok=True)
@@ -72,11 +67,10 @@ def admit(layout: Layout, host: AgencyHost) -> None:
 
 def _fingerprint(host: AgencyHost) -> str:
     """Ask the agency's own operator for the fingerprint of its card."""
-    return _hash(agency_command(host, "agency", "card"))
+    return _hash(_fl(host, "agency", "card"))
 
 
-def set_worker_up(layout: Layout, host: AgencyHost) -> None:
-    """Give an agency's worker its configuration and the agency's key; raises ServerError if that fails."""
+def _set_worker_up(layout: Layout, host: AgencyHost) -> None:
     key = (host.home.agency(host.name) / "keys" / "airflow.key").read_bytes()
     argv = [
         *(sys.executable, "-P", "-m", "fl_airflow.worker", "init", "--folder", str(host.worker)),
@@ -100,8 +94,7 @@ def hand_authority(layout: Layout) -> None:
         handed_authority(host).chmod(0o644)
 
 
-def agency_command(host: AgencyHost, *words: str) -> str:
-    """Run `fl WORDS` as an agency's user on its host, and return what it said; raises ServerError if it fails."""
+def _fl(host: AgencyHost, *words: str) -> str:
     fl = [sys.executable, "-P", "-m", "fl_tasks", *words, "--agency", host.name]
     return _run([*in_host(host), *as_user(host.daemon_uid), *fl], agency_environment(host))
 
