@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 import time
 
 import pyarrow.parquet as pq
@@ -135,16 +134,6 @@ def test_a_backfill_is_held_and_does_not_move_todays_champion(installation, mont
     assert chain(home) == before
     assert champion_of_mlflow(home) == before[-1]["version"]
     assert len(server.runs(FORECAST)) == forecasts_before
-
-
-@pytest.mark.parametrize(("day", "months_found"), [(MAY[0], ["2018-05-01 04:00"]), ("2018-05-01", [])])
-def test_airflows_own_backfill_finds_the_month_that_is_meant(installation, months, day, months_found):
-    """As docs/how-to/backfill.md says: a time without its offset is midnight in UTC, at which no month begins here."""
-    server, _, _ = installation
-    words = ["--dag-id", RETRAINING, "--max-active-runs", "1", "--reprocess-behavior", "completed", "--dry-run"]
-    done = server.command("airflow", "backfill", "create", *words, "--from-date", day, "--to-date", day)
-    assert done.returncode == 0, done.stdout
-    assert re.findall(r"2018-\d\d-\d\d \d\d:\d\d", done.stdout.partition("Runs to be attempted:")[2]) == months_found
 
 
 def test_a_plate_is_nowhere_outside_the_agency_that_drops_or_hashes_it(installation, months):
