@@ -14,8 +14,8 @@ _MEMORY_BYTES = 8 << 30
 
 
 @contextmanager
-def lent_worker() -> Iterator[int]:
-    """Let this process's stages have their learning jobs done by one worker; gives the descriptor to pass on."""
+def lent_worker() -> Iterator[None]:
+    """Let this process's stages have their learning jobs done by one worker."""
     control, theirs = pair()
     argv = [learning_python(), "-P", "-m", "fl_tasks.learning.zygote", str(theirs.fileno()), str(_MEMORY_BYTES)]
     with theirs:
@@ -26,7 +26,7 @@ def lent_worker() -> Iterator[int]:
             send(control, {}, [end.fileno()])
         os.environ[CHANNEL] = str(channel.fileno())
         try:
-            yield channel.fileno()
+            yield
         finally:
             del os.environ[CHANNEL]
             zygote.kill()

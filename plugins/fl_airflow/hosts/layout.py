@@ -146,8 +146,7 @@ class Layout:
         """How long the scheduler rests when nothing has come: a fifth of a second for each agency, 1 to 5.
 
         One of its decisions looks at every task that is left, and from each at all that come before and after it: its
-        cost grows with the square of the agencies. With many of them something always comes; what comes while it rests
-        is one decision.
+        cost grows faster than the agencies. What comes while it rests is one decision.
         """
         return min(max(1.0, len(self.file.agencies) / 5), 5.0)
 

@@ -64,18 +64,15 @@ class ServerConfig(Contract):
         Its own parts reach the API at the loopback address, or the one that it listens on, which the certificate needs
         as well.
         """
-        return cls(
-            schema=1,
-            host=host,
-            port=port,
-            url=f"https://{ADDRESS if host == EVERY_ADDRESS else host}:{port}",
-            public_url=f"https://{names[0]}:{port}",
-            database_host=ADDRESS,
-            database_port=database_port,
-            dags_folder=str(dags_folder),
-            tls=True,
-            agencies=True,
-        )
+        here = cls.on_this_machine(port, database_port, dags_folder)
+        changed = {
+            "host": host,
+            "url": f"https://{ADDRESS if host == EVERY_ADDRESS else host}:{port}",
+            "public_url": f"https://{names[0]}:{port}",
+            "tls": True,
+            "agencies": True,
+        }
+        return here.model_copy(update=changed)
 
     @classmethod
     def on_this_machine(cls, port: int, database_port: int, dags_folder: Path) -> ServerConfig:
