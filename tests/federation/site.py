@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from fl_airflow.hosts.enrolment import coordinator_command
 from fl_airflow.hosts.founding import found
 from fl_airflow.hosts.layout import AgencyHost, Layout
 from fl_airflow.hosts.network import as_user, link_of
@@ -25,6 +26,7 @@ from fl_airflow.server.postgres import binaries
 
 from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.report import Report
+from fl_tasks.contracts.roster import Card
 from tests.server.airflow_server import AirflowServer
 
 SCENARIO = "traffic_districts"
@@ -138,6 +140,12 @@ class Site(AirflowServer):
             cwd="/",
             timeout=120,
         )
+
+    def admit(self, host: AgencyHost) -> None:
+        """Let the coordinator admit the agency by the card that was carried to it."""
+        card = self.layout.root / "cards" / f"{host.name}.json"
+        digest = Card.model_validate_json(card.read_bytes()).fingerprint
+        coordinator_command(self.layout, "coordinator", "admit", str(card), "--fingerprint", digest)
 
     def cut(self, host: AgencyHost) -> None:
         """Take an agency's only link down: nothing passes any more, and nobody is told."""

@@ -20,7 +20,6 @@ from fl_airflow.installation import federated_run_id
 from fl_airflow.server.config import read_config, server_environment
 
 from fl_tasks.contracts.paths import Home
-from fl_tasks.contracts.roster import Card
 from fl_tasks.exchange.admitted import key_id
 from fl_tasks.exchange.tokens import EXCHANGE_AUDIENCE, sign_token
 from tests.federation.site import DAG, SCENARIO, Site
@@ -313,7 +312,5 @@ def test_a_revoked_agency_is_refused_from_the_next_request_on_and_admitted_anew(
         assert all(status in (401, 403) for status, _ in answers), answers
         assert all("AgencyRevoked" in text for _, text in answers), answers
     finally:
-        card = site.layout.root / "cards" / f"{b.name}.json"
-        digest = Card.model_validate_json(card.read_bytes()).fingerprint
-        coordinator_command(site.layout, "coordinator", "admit", str(card), "--fingerprint", digest)
+        site.admit(b)
     assert [status for status, _ in ask()] == [200, 200]

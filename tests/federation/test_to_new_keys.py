@@ -9,11 +9,10 @@ import sys
 from contextlib import suppress
 
 import pytest
-from fl_airflow.hosts.enrolment import coordinator_command, handed_authority
+from fl_airflow.hosts.enrolment import worker_setup
 from fl_airflow.hosts.users import agency_environment, user_environment
 from fl_airflow.installation import watch_dag_id
 
-from fl_tasks.contracts.roster import Card
 from tests.federation.site import SCENARIO
 from tests.federation.test_foreign import QUEUED, exchange_token, worker_call, worker_token
 from tests.server.test_server import wait_for
@@ -29,25 +28,13 @@ def fl(site, host, *words: str) -> str:
     return done.stdout
 
 
-def admit(site, host) -> None:
-    """Carry the agency's card to the coordinator, who admits it."""
-    card = site.layout.root / "cards" / f"{host.name}.json"
-    shutil.copyfile(host.home.agency(host.name) / "card.json", card)
-    digest = Card.model_validate_json(card.read_bytes()).fingerprint
-    coordinator_command(site.layout, "coordinator", "admit", str(card), "--fingerprint", digest)
-
-
 def set_worker_up(site, host) -> None:
     """Give the worker the new key."""
     handed = host.folder / "handed.key"
     shutil.copyfile(host.home.agency(host.name) / "keys" / "airflow.key", handed)
     handed.chmod(0o400)
     os.chown(handed, host.worker_uid, host.worker_uid)
-    argv = [
-        *(sys.executable, "-P", "-m", "fl_airflow.worker", "init", "--folder", str(host.worker)),
-        *("--agency", host.name, "--url", site.layout.url, "--ca", str(handed_authority(host)), "--key", str(handed)),
-        *("--socket-folder", str(host.socket_folder), "--dags-folder", str(host.dags)),
-    ]
+    argv = worker_setup(site.layout, host, str(handed))
     done = site.on_host(host, host.worker_uid, argv, env=user_environment(host.worker))
     handed.unlink()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -71,7 +58,9 @@ def test_old_keys_are_refused_and_the_agency_works_on_with_the_new_ones(site, ru
     old = site.pid(part)
     assert "new keys wait" in fl(site, host, "rotate")
     assert [answer["status"] for answer in site.ask(host, calls())] == [200, 200], "the old keys stay in use"
-    admit(site, host)
+    card = site.layout.root / "cards" / f"{host.name}.json"
+    shutil.copyfile(host.home.agency(host.name) / "card.json", card)
+    site.admit(host)
     answers = site.ask(host, calls())
     assert [answer["status"] for answer in answers] == [403, 401]
     assert all("WrongKey" in answer["text"] for answer in answers), answers

@@ -72,12 +72,17 @@ def _fingerprint(host: AgencyHost) -> str:
 
 def _set_worker_up(layout: Layout, host: AgencyHost) -> None:
     key = (host.home.agency(host.name) / "keys" / "airflow.key").read_bytes()
-    argv = [
+    argv = worker_setup(layout, host, "-")
+    _run([*in_host(host), *as_user(host.worker_uid), *argv], user_environment(host.worker), key)
+
+
+def worker_setup(layout: Layout, host: AgencyHost, key: str) -> list[str]:
+    """Return the command that gives an agency's worker its configuration and key; `-` takes the key from its input."""
+    return [
         *(sys.executable, "-P", "-m", "fl_airflow.worker", "init", "--folder", str(host.worker)),
-        *("--agency", host.name, "--url", layout.url, "--ca", str(handed_authority(host)), "--key", "-"),
+        *("--agency", host.name, "--url", layout.url, "--ca", str(handed_authority(host)), "--key", key),
         *("--socket-folder", str(host.socket_folder), "--dags-folder", str(host.dags)),
     ]
-    _run([*in_host(host), *as_user(host.worker_uid), *argv], user_environment(host.worker), key)
 
 
 def handed_authority(host: AgencyHost) -> Path:
