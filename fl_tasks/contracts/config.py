@@ -87,7 +87,9 @@ class TasksConfig(Contract):
     timeout_minutes: int = Field(ge=1, le=10_080, description="A task that runs longer is killed.")
     max_retry_delay_seconds: int = Field(default=3600, ge=1, le=86_400, description="The doubling ends here.")
     training_pool: str = Field(
-        default="default_pool", min_length=1, description="Airflow pool of the tasks that train; `make up` makes it."
+        default="default_pool",
+        min_length=1,
+        description="Airflow pool of the tasks that train, where agencies share a machine; `make up` makes it.",
     )
 
 

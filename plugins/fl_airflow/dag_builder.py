@@ -18,7 +18,7 @@ from fl_airflow import params
 from fl_airflow.approval import PromotionApproval
 from fl_airflow.assets import global_model
 from fl_airflow.early import EarlyRetrainingOperator
-from fl_airflow.edge import AGENCIES_COME, EDGE_EXECUTOR
+from fl_airflow.edge import AGENCIES_COME, AGENCY_EXECUTOR
 from fl_airflow.graph import (
     APPROVE,
     OFFICERS,
@@ -173,6 +173,7 @@ class _Builder:
             start_date=dt.datetime.combine(when.start_date, dt.time(), tzinfo=ZoneInfo(when.timezone)),
             catchup=when.catchup,
             max_active_runs=when.max_active_runs,
+            max_active_tasks=len(self.agencies) + 2,  # every agency's at once, and the coordinator's
             default_args={
                 "owner": tasks.owner,
                 "retries": tasks.retries,
@@ -227,9 +228,9 @@ class _Builder:
         if node.agency is not None:
             common["queue"] = queues[node.agency]
             if AGENCIES_COME in os.environ:
-                common["executor"] = EDGE_EXECUTOR
-        if node.stage in _POOLED:
-            common["pool"] = self.scenario.tasks.training_pool
+                common["executor"] = AGENCY_EXECUTOR
+            elif node.stage in _POOLED:  # all on this machine's cores
+                common["pool"] = self.scenario.tasks.training_pool
         if node.stage == "promote":
             # Also read, so that a version which was announced is not announced again.
             common["inlets"] = common["outlets"] = [global_model(self.scenario.scenario)]

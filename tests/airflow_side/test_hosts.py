@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,13 @@ def test_an_absent_agency_is_seen_within_a_tenth_of_its_time_or_five_seconds(tmp
     env = server_environment(tmp_path, config)
     assert env["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT"] == str(absent)
     assert env["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL"] == looks
+
+
+def test_tasks_at_agencies_do_not_wait_for_the_coordinators_cores(tmp_path):
+    here = ServerConfig.on_this_machine(8443, 5432, tmp_path)
+    configure(tmp_path, here)
+    open_ = ServerConfig.for_agencies(["hub.example"], "0.0.0.0", 8443, 5432, tmp_path)
+    here_env, open_env = (server_environment(tmp_path, config) for config in (here, open_))
+    assert int(here_env["AIRFLOW__CORE__PARALLELISM"]) == 2 * (os.cpu_count() or 1)
+    # Airflow sends no more tasks to work in one loop than this; 0 is as many as there may be.
+    assert (open_env["AIRFLOW__CORE__PARALLELISM"], open_env["AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY"]) == ("128", "0")

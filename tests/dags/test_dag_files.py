@@ -15,6 +15,8 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 from fl_airflow.assets import global_model
+from fl_airflow.dag_builder import build_retraining_dag
+from fl_airflow.edge import AGENCIES_COME, AGENCY_EXECUTOR
 from fl_airflow.graph import OFFICERS, Node, forecast_graph, retraining_graph, rollback_graph, watch_graph
 from fl_airflow.installation import (
     DAGS_FOLDER,
@@ -118,6 +120,16 @@ def test_tasks_that_train_share_the_scenarios_pool_and_no_others_do(any_dag):
     for task in any_dag.tasks:
         trains = getattr(task, "stage", None) in ("train", "evaluate")
         assert task.pool == (training if trains else "default_pool")
+
+
+def test_agencies_on_machines_of_their_own_do_not_wait_for_each_other(monkeypatch):
+    monkeypatch.setenv(AGENCIES_COME, "1")
+    agencies = CONFIG.members(SCENARIO)
+    dag = build_retraining_dag(CONFIG.scenarios[SCENARIO], agencies, federation=FEDERATION)
+    assert {task.pool for task in dag.tasks} == {"default_pool"}
+    for task in dag.tasks:
+        assert task.executor == (None if getattr(task, "agency", None) is None else AGENCY_EXECUTOR)
+    assert dag.max_active_tasks > len(agencies)
 
 
 def test_the_verdict_alone_decides_the_colour_of_a_run(dag):

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
-from fl_airflow.edge import AGENCIES_COME, EDGE_EXECUTOR, TOKEN_AUDIENCE
+from fl_airflow.edge import AGENCIES_COME, AGENCY_EXECUTOR, TOKEN_AUDIENCE
 from fl_airflow.server.errors import ServerError
 from fl_airflow.server.postgres import ADDRESS, reachable
 from fl_airflow.settings import environment
@@ -27,6 +27,7 @@ USER = "admin"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - what agencies come to; each request needs their key or a login
 DATABASE = "airflow"
 AUTHORITY, CERTIFICATE, PRIVATE_KEY = "authority.pem", "server.pem", "server.key"
+_TASKS_AT_AGENCIES = 128  # at once, of all scenarios: the slots of Airflow's default pool
 _SECRETS = ("jwt_secret", "api_secret_key", "fernet_key", "database_password", "database_url")
 
 
@@ -210,9 +211,10 @@ def server_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         "AIRFLOW__CORE__FERNET_KEY_CMD": files["fernet_key"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": files["database_url"],
         "AIRFLOW__CORE__DAGS_FOLDER": config.dags_folder,
-        "AIRFLOW__CORE__EXECUTOR": f"LocalExecutor,{EDGE_EXECUTOR}" if config.agencies else "LocalExecutor",
-        # Training is held to the cores by its pool; the other tasks mostly wait for their imports.
-        "AIRFLOW__CORE__PARALLELISM": str(2 * cores),
+        "AIRFLOW__CORE__EXECUTOR": f"LocalExecutor,{AGENCY_EXECUTOR}" if config.agencies else "LocalExecutor",
+        # Training is held to the cores by its pool; the other tasks mostly wait for their imports. A task on the
+        # machine of its agency costs this one nothing, and must not wait for another agency that is away.
+        "AIRFLOW__CORE__PARALLELISM": str(_TASKS_AT_AGENCIES if config.agencies else 2 * cores),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
@@ -255,6 +257,8 @@ def _agencies_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         # The gate has held the token's issuer against its key before.
         "AIRFLOW__EDGE__JWT_VERIFIER": "fl_airflow.gate.verifier.admit",
         "AIRFLOW__EDGE__HEARTBEAT_INTERVAL": "5",
+        # One decision sends all agencies to work, not the first sixteen.
+        "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "0",
         # An agency that is away does not hold up the run for longer, and is not waited for a second time.
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": str(config.absent_seconds),
         # The scheduler rests no longer than to its next look.
