@@ -20,6 +20,7 @@ from fl_airflow.server.errors import PostgresMissing, ServerError
 from fl_tasks.contracts.base import write_atomic
 
 ADDRESS = "127.0.0.1"
+CONNECTIONS = 200  # the API server's, a hundred at most, and twice those of Airflow's other parts
 _DEBIAN = Path("/usr/lib/postgresql")
 _ACCOUNTS = ("postgres", "nobody")
 _HOW_TO_INSTALL = "run `make system` as root, or install your distribution's PostgreSQL server (Debian: postgresql)"
@@ -147,6 +148,7 @@ class PostgresCluster:
         return [
             *(str(binaries(version) / "postgres"), "-D", str(self.data), "-p", str(self.port)),
             *("-c", f"listen_addresses={ADDRESS}", "-c", "unix_socket_directories="),
+            *("-c", f"max_connections={CONNECTIONS}"),
         ]
 
     def start(self, seconds: float = 30.0) -> None:
