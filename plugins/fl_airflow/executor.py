@@ -22,7 +22,7 @@ class SeldomEdgeExecutor(EdgeExecutor):
 
     _next_look = 0.0
 
-    def sync(self, **session: Any) -> None:
+    def sync(self, **session: Any) -> None:  # noqa: ANN401 - Airflow's decorator takes what it likes
         """Report what became of jobs and workers, if the last report was long enough ago. Arguments are Airflow's."""
         if time.monotonic() < self._next_look:
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fl_airflow.hosts.layout import FederationFile, Layout
 from fl_airflow.server.config import ServerConfig, configure, server_environment
+from fl_airflow.server.postgres import CONNECTIONS
 
 
 def layout(root: Path, agencies: int) -> Layout:
@@ -50,3 +51,5 @@ def test_tasks_at_agencies_do_not_wait_for_the_coordinators_cores(tmp_path):
     assert int(here_env["AIRFLOW__CORE__PARALLELISM"]) == 2 * (os.cpu_count() or 1)
     # Airflow sends no more tasks to work in one loop than this; 0 is as many as there may be.
     assert (open_env["AIRFLOW__CORE__PARALLELISM"], open_env["AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY"]) == ("128", "0")
+    pool = sum(int(open_env[f"AIRFLOW__DATABASE__SQL_ALCHEMY_{name}"]) for name in ("POOL_SIZE", "MAX_OVERFLOW"))
+    assert 40 < pool <= CONNECTIONS // 2  # its threads, and room for the other parts

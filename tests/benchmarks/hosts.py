@@ -64,7 +64,7 @@ def _row(root: Path, size: Size, say: Say) -> dict:
     start(layout, say)
     start_seconds = time.monotonic() - began
     try:
-        figures = _retrained(layout, size)
+        figures = _retrained(layout, size, say)
     finally:
         control.down(layout.home, say)
     return {
@@ -99,7 +99,7 @@ def _made(root: Path, size: Size) -> Layout:
     return make(root / "hosts", file, federation.parent, give)
 
 
-def _retrained(layout: Layout, size: Size) -> dict[str, float]:
+def _retrained(layout: Layout, size: Size, say: Say) -> dict[str, float]:
     api, dag_id = Patient(open_api(layout)), retraining_dag_id(SCENARIO)
     state = read_state(layout.home)
     assert state is not None
@@ -127,6 +127,9 @@ def _retrained(layout: Layout, size: Size) -> dict[str, float]:
     if run["state"] != "success":
         raise MeasurementFailed(f"{size.agencies} agencies: the run is {run['state']}; {layout.root}")
     tasks = _tasks(api, path)
+    for task in tasks:
+        if task["try_number"] > 1:
+            say(f"tried again: {task['task_id']}")
     agency_rounds = size.agencies * ROUNDS
     of_rounds = [task for task in tasks if task["task_id"].startswith("round_") and task["state"] == "success"]
     waits = [_seconds(task, "queued_when", "start_date") for task in of_rounds if task["queue"] != "default"]

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from fl_airflow.edge import AGENCY_EXECUTOR
 from fl_airflow.server.config import read_config, server_environment
+from fl_airflow.server.postgres import CONNECTIONS
 from fl_airflow.server.supervisor import AIRFLOW_PARTS
 
 from fl_tasks.contracts.config import load_federation
@@ -86,7 +87,7 @@ def test_every_command_is_a_script_that_runs_without_containers_too(services):
     for name in parts:
         what = name.rsplit("-", 1)[1]
         assert services[name]["command"][0] == f"scripts/agency-{what}.sh"
-    for script in (command[0] for service in services.values() if (command := service.get("command"))):
+    for script in (service["command"][0] for name, service in services.items() if name != "postgres"):
         assert os.access(REPOSITORY / script, os.X_OK), script
 
 
@@ -151,6 +152,10 @@ def test_images_are_pinned_and_our_processes_have_no_privileges(services):
                 assert "cap_add" not in service
                 assert service.get("user") != "0:0"
             assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_database_takes_as_many_connections_as_the_server_s_own(services):
+    assert services["postgres"]["command"][1:] == ["-c", f"max_connections={CONNECTIONS}"]
 
 
 def test_ports_are_published_on_the_loopback_address_only(services):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fl_airflow.server.api import AirflowApi
-from fl_airflow.server.config import USER, admin_password, read_config
+from fl_airflow.server.config import USER, admin_password, authority_file, read_config
 from fl_airflow.server.errors import ApiError
 from fl_airflow.server.postgres import free_port
 from fl_airflow.server.state import ServerState, read_state
@@ -53,7 +53,8 @@ class AirflowServer:
     def api(self) -> AirflowApi:
         """A client that is logged in as the admin."""
         if self._api is None:
-            self._api = AirflowApi(self.url, USER, admin_password(self.home))
+            authority = authority_file(self.home, read_config(self.home))
+            self._api = AirflowApi(self.url, USER, admin_password(self.home), authority)
         return self._api
 
     @property

@@ -7,12 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fl_airflow.installation import DAGS_FOLDER
 from fl_airflow.server.config import EVERY_ADDRESS, ServerConfig, authority_file, configure, read_config
 from fl_airflow.server.postgres import free_port
+from sqlalchemy import create_engine, text
 
 from tests.server.airflow_server import AirflowServer, reachable_folder
 from tests.server.test_server import LISTEN, LOOPBACK, tcp_sockets
@@ -74,6 +77,28 @@ def test_one_port_is_open_and_all_else_stays_on_the_loopback_address(opened):
     others = [address for address in listening if address.partition(":")[0] not in LOOPBACK]
     assert others == [f"00000000:{opened.port:04X}"]
     assert len(listening) > 1
+
+
+def test_requests_that_come_all_at_once_are_all_answered(opened):
+    """With fewer connections than threads, who has a connection waits for a thread, and the threads for a connection.
+
+    The table is locked until as many requests wait for it as there are threads; what happens then is a question of
+    numbers alone.
+    """
+    opened.api.call("GET", "/variables")  # logs in
+    engine = create_engine((opened.home / "server" / "secrets" / "database_url").read_text().strip())
+    with ThreadPoolExecutor(100) as callers, engine.connect() as database:
+        database.execute(text("LOCK TABLE variable IN ACCESS EXCLUSIVE MODE"))
+        calls = [callers.submit(opened.api.call, "GET", "/variables") for _ in range(100)]
+        waiting, before = 0, -1
+        while waiting > before:
+            time.sleep(2.0)
+            before, waiting = waiting, database.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        database.rollback()
+        answers = [call.result() for call in calls]
+    engine.dispose()
+    assert all(answer == {"variables": [], "total_entries": 0} for answer in answers)
+    assert waiting == 40
 
 
 def test_what_an_operator_has_set_is_kept(opened):

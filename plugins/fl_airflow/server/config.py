@@ -210,6 +210,10 @@ def server_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY_CMD": files["api_secret_key"],
         "AIRFLOW__CORE__FERNET_KEY_CMD": files["fernet_key"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": files["database_url"],
+        # A request keeps its connection while it waits for one of the API server's 40 threads. With Airflow's 15
+        # connections, tasks that begin at once wait for each other until the pool gives up, after 30 s.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "40",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "60",
         "AIRFLOW__CORE__DAGS_FOLDER": config.dags_folder,
         "AIRFLOW__CORE__EXECUTOR": f"LocalExecutor,{AGENCY_EXECUTOR}" if config.agencies else "LocalExecutor",
         # Training is held to the cores by its pool; the other tasks mostly wait for their imports. A task on the
@@ -257,10 +261,6 @@ def _agencies_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         # The gate has held the token's issuer against its key before.
         "AIRFLOW__EDGE__JWT_VERIFIER": "fl_airflow.gate.verifier.admit",
         "AIRFLOW__EDGE__HEARTBEAT_INTERVAL": "5",
-        # A request holds a connection while it waits for a thread, of which there are 40. With Airflow's 15 connections
-        # twelve agencies that begin at once wait for each other until the pool gives up, after 30 s.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "40",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "60",
         # One decision sends all agencies to work, not the first sixteen.
         "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "0",
         # An agency that is away does not hold up the run for longer, and is not waited for a second time.
