@@ -18,7 +18,7 @@ from fl_airflow import params
 from fl_airflow.approval import PromotionApproval
 from fl_airflow.assets import global_model
 from fl_airflow.early import EarlyRetrainingOperator
-from fl_airflow.edge import AGENCIES_COME, AGENCY_EXECUTOR
+from fl_airflow.edge import AGENCIES_COME, EDGE_EXECUTOR
 from fl_airflow.graph import (
     APPROVE,
     OFFICERS,
@@ -228,7 +228,7 @@ class _Builder:
         if node.agency is not None:
             common["queue"] = queues[node.agency]
             if AGENCIES_COME in os.environ:
-                common["executor"] = AGENCY_EXECUTOR
+                common["executor"] = EDGE_EXECUTOR
             elif node.stage in _POOLED:  # all on this machine's cores
                 common["pool"] = self.scenario.tasks.training_pool
         if node.stage == "promote":

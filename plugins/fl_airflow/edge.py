@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-AGENCY_EXECUTOR = "fl_airflow.executor.SeldomEdgeExecutor"
-"""The server's executor for the agencies' tasks, which their edge workers fetch."""
+COORDINATOR_EXECUTOR = "fl_airflow.executor.CoordinatorExecutor"
+"""The server's executor for the coordinator's own tasks, where there are agencies."""
 
-WORKER_EXECUTOR = "airflow.providers.edge3.executors.EdgeExecutor"
-"""What a worker's own Airflow is set to; it brings the worker's commands."""
+EDGE_EXECUTOR = "airflow.providers.edge3.executors.EdgeExecutor"
+"""Airflow's executor for tasks that a worker fetches from the server."""
 
 TOKEN_AUDIENCE = "api"  # noqa: S105 - no secret: the audience that Airflow's edge worker writes into its tokens
 """Audience of a worker's tokens."""

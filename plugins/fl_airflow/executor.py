@@ -1,30 +1,20 @@
-"""The executor of the agencies' tasks: Airflow's own for edge workers, with fewer looks at its table of jobs."""
+"""The executor of a coordinator's own tasks, where the agencies' tasks run on machines of their own."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from airflow.providers.edge3.executors import EdgeExecutor
+from airflow.executors.local_executor import LocalExecutor
 
-LOOK_SECONDS = 10.0
-"""Between two looks. Half a minute without a sign makes a worker lifeless, a minute a job."""
+from fl_airflow.settings import tasks_here
 
 
-class SeldomEdgeExecutor(EdgeExecutor):
-    """Airflow's edge executor, which reports what became of its jobs every ten seconds.
+class CoordinatorExecutor(LocalExecutor):
+    """Airflow's LocalExecutor, which runs as many tasks as this machine bears.
 
-    A task's own process writes its state where the scheduler reads it; the job's state, which the worker writes,
-    matters when that process could not. Airflow looks in every loop of the scheduler, and each job that was begun or
-    is over then makes the scheduler decide once more about the whole run at once: with many agencies, most of what it
-    does. A job that failed beside its task is seen ten seconds later instead.
+    Airflow has one limit, `[core] parallelism`, for all executors together, and the LocalExecutor forks so many
+    processes when it starts. The agencies' tasks need a high one, and cost this machine nothing.
     """
 
-    _next_look = 0.0
-
-    def sync(self, **session: Any) -> None:  # noqa: ANN401 - Airflow's decorator takes what it likes
-        """Report what became of jobs and workers, if the last report was long enough ago. Arguments are Airflow's."""
-        if time.monotonic() < self._next_look:
-            return
-        super().sync(**session)
-        self._next_look = time.monotonic() + LOOK_SECONDS
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the executor loader's own
+        super().__init__(parallelism=tasks_here(), **options)  # type: ignore[no-untyped-call]

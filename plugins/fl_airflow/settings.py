@@ -14,6 +14,11 @@ def airflow_home(home: Path) -> Path:
     return home / "airflow"
 
 
+def tasks_here() -> int:
+    """Return how many tasks this machine runs at a time: two a core, since most wait for their imports first."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def environment(home: Path, *, lineage: Path | None = None) -> dict[str, str]:
     """Return the environment of a process that runs on this machine.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from fl_airflow.hosts.layout import FederationFile, Layout
 from fl_airflow.server.config import ServerConfig, configure, server_environment
-from fl_airflow.server.postgres import CONNECTIONS
+from fl_airflow.server.postgres import API_CONNECTIONS, CONNECTIONS
 
 
 def layout(root: Path, agencies: int) -> Layout:
@@ -48,8 +49,19 @@ def test_tasks_at_agencies_do_not_wait_for_the_coordinators_cores(tmp_path):
     configure(tmp_path, here)
     open_ = ServerConfig.for_agencies(["hub.example"], "0.0.0.0", 8443, 5432, tmp_path)
     here_env, open_env = (server_environment(tmp_path, config) for config in (here, open_))
-    assert int(here_env["AIRFLOW__CORE__PARALLELISM"]) == 2 * (os.cpu_count() or 1)
+    two_a_core = 2 * (os.cpu_count() or 1)
+    assert int(here_env["AIRFLOW__CORE__PARALLELISM"]) == two_a_core
     # Airflow sends no more tasks to work in one loop than this; 0 is as many as there may be.
     assert (open_env["AIRFLOW__CORE__PARALLELISM"], open_env["AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY"]) == ("128", "0")
-    pool = sum(int(open_env[f"AIRFLOW__DATABASE__SQL_ALCHEMY_{name}"]) for name in ("POOL_SIZE", "MAX_OVERFLOW"))
-    assert 40 < pool <= CONNECTIONS // 2  # its threads, and room for the other parts
+    module, _, name = open_env["AIRFLOW__CORE__EXECUTOR"].partition(",")[0].rpartition(".")
+    assert getattr(import_module(module), name)(team_name=None).slots_available == two_a_core
+
+
+def test_the_database_has_connections_for_the_api_server_and_for_the_others(tmp_path):
+    config = ServerConfig.on_this_machine(8443, 5432, tmp_path)
+    configure(tmp_path, config)
+    env = server_environment(tmp_path, config)
+    pool = sum(int(env[f"AIRFLOW__DATABASE__SQL_ALCHEMY_{name}"]) for name in ("POOL_SIZE", "MAX_OVERFLOW"))
+    assert pool == API_CONNECTIONS
+    assert API_CONNECTIONS > 2 * 128  # a heartbeat and a question of each task that may run
+    assert CONNECTIONS - API_CONNECTIONS >= 100

@@ -37,6 +37,7 @@ ROWS_EACH = 5000
 MOST_SECONDS = 1800.0
 INTERVAL = ["2012-03-01", "2012-04-01"]
 _WATCH_SECONDS = 10.0  # to look at hundreds of processes takes a while itself
+_QUIET = 0.6  # twenty idle agencies ask for work all the time
 _TICKS = os.sysconf("SC_CLK_TCK")
 Say = Callable[[str], None]
 
@@ -105,6 +106,7 @@ def _retrained(layout: Layout, size: Size, say: Say) -> dict[str, float]:
     assert state is not None
     scheduler, supervisor = state.parts["scheduler"].process, state.supervisor
     assert scheduler is not None
+    _until_quiet(size)
     run_id = start_retraining(layout, open_api(layout), {"interval": INTERVAL, "local_only": False})
     path = f"/dags/{dag_id}/dagRuns/{run_id}"
     while (run := api.call("GET", path))["state"] == "queued":
@@ -143,6 +145,27 @@ def _retrained(layout: Layout, size: Size, say: Say) -> dict[str, float]:
         "queued": statistics.median(waits),
         "peak_pss": peak[0],
     }
+
+
+def _until_quiet(size: Size) -> None:
+    """Wait until no party starts any more: workers have reported while their daemons still load TensorFlow."""
+    end = time.monotonic() + MOST_SECONDS
+    while _busy(seconds=10.0) > _QUIET:
+        if time.monotonic() > end:
+            raise MeasurementFailed(f"{size.agencies} agencies: the machine did not come to rest")
+
+
+def _busy(seconds: float) -> float:
+    """Return the share of the machine's CPU time that is used in the next so many seconds."""
+
+    def idle_and_all() -> tuple[int, int]:
+        ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return ticks[3] + ticks[4], sum(ticks)  # idle, and waiting for a disk
+
+    before = idle_and_all()
+    time.sleep(seconds)
+    idle, every = (after - earlier for after, earlier in zip(idle_and_all(), before, strict=True))
+    return 1.0 - idle / every
 
 
 def _tasks(api: Patient, path: str) -> list[dict]:

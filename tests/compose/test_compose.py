@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fl_airflow.edge import AGENCY_EXECUTOR
+from fl_airflow.edge import COORDINATOR_EXECUTOR, EDGE_EXECUTOR
 from fl_airflow.server.config import read_config, server_environment
 from fl_airflow.server.postgres import CONNECTIONS
 from fl_airflow.server.supervisor import AIRFLOW_PARTS
@@ -217,7 +217,7 @@ def test_the_init_script_writes_the_configuration_of_the_compose_file(services, 
     airflow = server_environment(home, config)
     assert airflow["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "https://api-server:8443/execution/"
     assert airflow["AIRFLOW__API__BASE_URL"] == "https://127.0.0.1:8443"
-    assert airflow["AIRFLOW__CORE__EXECUTOR"] == f"LocalExecutor,{AGENCY_EXECUTOR}"
+    assert airflow["AIRFLOW__CORE__EXECUTOR"] == f"{COORDINATOR_EXECUTOR},{EDGE_EXECUTOR}"
     for name in ("AIRFLOW__API__SSL_CERT", "AIRFLOW__API__SSL_KEY", "AIRFLOW__API__SSL_CA_FILE"):
         assert Path(airflow[name]).exists()
     assert set(json.loads((home / "server" / "passwords.json").read_text())) == {"admin"}

@@ -16,7 +16,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 from fl_airflow.assets import global_model
 from fl_airflow.dag_builder import build_retraining_dag
-from fl_airflow.edge import AGENCIES_COME, AGENCY_EXECUTOR
+from fl_airflow.edge import AGENCIES_COME, EDGE_EXECUTOR
 from fl_airflow.graph import OFFICERS, Node, forecast_graph, retraining_graph, rollback_graph, watch_graph
 from fl_airflow.installation import (
     DAGS_FOLDER,
@@ -128,7 +128,7 @@ def test_agencies_on_machines_of_their_own_do_not_wait_for_each_other(monkeypatc
     dag = build_retraining_dag(CONFIG.scenarios[SCENARIO], agencies, federation=FEDERATION)
     assert {task.pool for task in dag.tasks} == {"default_pool"}
     for task in dag.tasks:
-        assert task.executor == (None if getattr(task, "agency", None) is None else AGENCY_EXECUTOR)
+        assert task.executor == (None if getattr(task, "agency", None) is None else EDGE_EXECUTOR)
     assert dag.max_active_tasks > len(agencies)
 
 

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
-from fl_airflow.edge import AGENCIES_COME, AGENCY_EXECUTOR, TOKEN_AUDIENCE
+from fl_airflow.edge import AGENCIES_COME, COORDINATOR_EXECUTOR, EDGE_EXECUTOR, TOKEN_AUDIENCE
 from fl_airflow.server.errors import ServerError
-from fl_airflow.server.postgres import ADDRESS, reachable
-from fl_airflow.settings import environment
+from fl_airflow.server.postgres import ADDRESS, API_CONNECTIONS, reachable
+from fl_airflow.settings import environment, tasks_here
 from fl_tasks.contracts.base import Contract, describe, write_atomic
 from fl_tasks.contracts.paths import Home
 from fl_tasks.exchange.admitted import jwks_path
@@ -27,7 +27,7 @@ USER = "admin"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - what agencies come to; each request needs their key or a login
 DATABASE = "airflow"
 AUTHORITY, CERTIFICATE, PRIVATE_KEY = "authority.pem", "server.pem", "server.key"
-_TASKS_AT_AGENCIES = 128  # at once, of all scenarios: the slots of Airflow's default pool
+_TASKS_AT_ONCE = 128  # of all agencies and scenarios: the slots of Airflow's default pool
 _SECRETS = ("jwt_secret", "api_secret_key", "fernet_key", "database_password", "database_url")
 
 
@@ -196,29 +196,26 @@ def server_environment(home: Path, config: ServerConfig) -> dict[str, str]:
 
     Secrets are not in it: Airflow reads them from their files by the option's `_CMD` form.
     """
-    cores = os.cpu_count() or 1
     env = environment(home, lineage=lineage_file(home))
     del env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     folder = server_folder(home)
     files = {name: f"cat {shlex.quote(str(folder / 'secrets' / name))}" for name in _SECRETS}
     if config.tls:
         env |= _tls_environment(tls_folder(home))
-    if config.agencies:
-        env |= _agencies_environment(home, config)
-    return env | {
+    env |= {
         "AIRFLOW__API_AUTH__JWT_SECRET_CMD": files["jwt_secret"],
         "AIRFLOW__API__SECRET_KEY_CMD": files["api_secret_key"],
         "AIRFLOW__CORE__FERNET_KEY_CMD": files["fernet_key"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": files["database_url"],
-        # A request keeps its connection while it waits for one of the API server's 40 threads. With Airflow's 15
-        # connections, tasks that begin at once wait for each other until the pool gives up, after 30 s.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "40",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "60",
+        # A request keeps its connection while it waits for a thread to write its answer; if all 40 threads of the API
+        # server wait for a connection then, nothing goes on until the pool gives up, after 30 s. That takes as many
+        # requests at a time as there are connections and threads: 55 with Airflow's own 15 connections.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "10",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": str(API_CONNECTIONS - 10),
         "AIRFLOW__CORE__DAGS_FOLDER": config.dags_folder,
-        "AIRFLOW__CORE__EXECUTOR": f"LocalExecutor,{AGENCY_EXECUTOR}" if config.agencies else "LocalExecutor",
-        # Training is held to the cores by its pool; the other tasks mostly wait for their imports. A task on the
-        # machine of its agency costs this one nothing, and must not wait for another agency that is away.
-        "AIRFLOW__CORE__PARALLELISM": str(_TASKS_AT_AGENCIES if config.agencies else 2 * cores),
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # Training is held to the cores by its pool.
+        "AIRFLOW__CORE__PARALLELISM": str(tasks_here()),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
@@ -237,6 +234,7 @@ def server_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         # Process titles are written beside the environment, not over it: a stop finds its processes by it.
         "SPT_NOENV": "1",
     }
+    return env | (_agencies_environment(home, config) if config.agencies else {})
 
 
 def _tls_environment(folder: Path) -> dict[str, str]:
@@ -261,6 +259,9 @@ def _agencies_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         # The gate has held the token's issuer against its key before.
         "AIRFLOW__EDGE__JWT_VERIFIER": "fl_airflow.gate.verifier.admit",
         "AIRFLOW__EDGE__HEARTBEAT_INTERVAL": "5",
+        "AIRFLOW__CORE__EXECUTOR": f"{COORDINATOR_EXECUTOR},{EDGE_EXECUTOR}",
+        # An agency's task costs this machine nothing, and must not wait for another agency that is away.
+        "AIRFLOW__CORE__PARALLELISM": str(_TASKS_AT_ONCE),
         # One decision sends all agencies to work, not the first sixteen.
         "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "0",
         # An agency that is away does not hold up the run for longer, and is not waited for a second time.

@@ -20,7 +20,8 @@ from fl_airflow.server.errors import PostgresMissing, ServerError
 from fl_tasks.contracts.base import write_atomic
 
 ADDRESS = "127.0.0.1"
-CONNECTIONS = 200  # the API server's, a hundred at most, and twice those of Airflow's other parts
+API_CONNECTIONS = 300  # at most, at a time; more than two for each task that Airflow runs at once
+CONNECTIONS = API_CONNECTIONS + 100  # and those of Airflow's other parts
 _DEBIAN = Path("/usr/lib/postgresql")
 _ACCOUNTS = ("postgres", "nobody")
 _HOW_TO_INSTALL = "run `make system` as root, or install your distribution's PostgreSQL server (Debian: postgresql)"

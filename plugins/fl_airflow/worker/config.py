@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import Field, ValidationError
 
-from fl_airflow.edge import TOKEN_AUDIENCE, WORKER_EXECUTOR
+from fl_airflow.edge import EDGE_EXECUTOR, TOKEN_AUDIENCE
 from fl_airflow.settings import environment
 from fl_airflow.stage_process import DAEMON_SOCKET
 from fl_tasks.contracts.base import Contract, Name, describe, make_private_folder, write_atomic
@@ -115,7 +115,7 @@ def worker_environment(folder: Path, config: WorkerConfig) -> dict[str, str]:
     return env | {
         DAEMON_SOCKET: str(config.socket_folder),
         "AIRFLOW__CORE__DAGS_FOLDER": str(config.dags_folder),
-        "AIRFLOW__CORE__EXECUTOR": WORKER_EXECUTOR,
+        "AIRFLOW__CORE__EXECUTOR": EDGE_EXECUTOR,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{config.url}/execution/",
         "AIRFLOW__EDGE__API_URL": f"{config.url}/edge_worker/v1/rpcapi",
         # Twenty workers that ask every second keep a core of the server busy.
