@@ -120,20 +120,6 @@ def test_a_rollback_restores_the_former_champion_and_the_next_forecast_uses_it(i
         assert {row["model_version"] for row in rows} == {may["version"]}, agency
 
 
-def backfilled(server, time):
-    """The logical dates that Airflow's own command would make runs for, one time given as the how-to does."""
-    words = ("--dag-id", RETRAINING, "--dry-run", "--from-date", time, "--to-date", time)
-    done = server.command("airflow", "backfill", "create", *words)
-    assert done.returncode == 0, done.stdout
-    return done.stdout.partition("Runs to be attempted:")[2].split("\n")
-
-
-def test_a_month_is_backfilled_by_its_start_with_the_offset_and_not_by_a_bare_date(installation, months):
-    server, _, _ = installation
-    assert any("2018-05-01 04:00" in line for line in backfilled(server, MAY[0]))
-    assert not any("2018" in line for line in backfilled(server, "2018-05-01"))
-
-
 def test_a_backfill_is_held_and_does_not_move_todays_champion(installation, months):
     server, home, dags = installation
     before = chain(home)

@@ -259,6 +259,8 @@ def _agencies_environment(home: Path, config: ServerConfig) -> dict[str, str]:
         # The gate has held the token's issuer against its key before.
         "AIRFLOW__EDGE__JWT_VERIFIER": "fl_airflow.gate.verifier.admit",
         "AIRFLOW__EDGE__HEARTBEAT_INTERVAL": "5",
+        # In each of its loops the scheduler reads all jobs of the table, those that are over, too.
+        "AIRFLOW__EDGE__JOB_SUCCESS_PURGE": "1",
         "AIRFLOW__CORE__EXECUTOR": f"{COORDINATOR_EXECUTOR},{EDGE_EXECUTOR}",
         # An agency's task costs this machine nothing, and must not wait for another agency that is away.
         "AIRFLOW__CORE__PARALLELISM": str(_TASKS_AT_ONCE),
