@@ -92,11 +92,12 @@ def test_requests_that_come_all_at_once_are_all_answered(opened):
         database.execute(text("LOCK TABLE variable IN ACCESS EXCLUSIVE MODE"))
         calls = [callers.submit(opened.api.call, "GET", "/variables") for _ in range(100)]
         end = time.monotonic() + 10.0  # the callers' patience is 30 s
-        while database.scalar(waiting) < 40 and time.monotonic() < end:
+        while (held := database.scalar(waiting)) < 40 and time.monotonic() < end:
             time.sleep(0.2)
         database.rollback()
         answers = [call.result() for call in calls]
     engine.dispose()
+    assert held == 40, "not all threads of the server were taken: the test shows nothing"
     assert all(answer == {"variables": [], "total_entries": 0} for answer in answers)
 
 
