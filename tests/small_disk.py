@@ -17,11 +17,11 @@ MIB = 2**20
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
     """Mount a tmpfs of `size` bytes at a new folder; the test is skipped where that is not possible."""
     if os.geteuid() != 0:
-        pytest.skip("needs root: a small disk of its own is mounted")
+        pytest.skip("not verified: needs root: a small disk of its own is mounted")
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "huiliu-test", str(folder)]
     if subprocess.run(mount, check=False).returncode != 0:
-        pytest.skip("this machine lets nobody mount a tmpfs")
+        pytest.skip("not verified: this machine lets nobody mount a tmpfs")
     try:
         yield folder
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
-from importlib import metadata
 from pathlib import Path
 
 import httpx
@@ -15,13 +14,9 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 from fl_tasks.contracts.errors import ConfigError
 from fl_tasks.exchange.admitted import LEEWAY_SECONDS
 from fl_tasks.exchange.errors import ClockSkewed, ExchangeUnreachable, NotTrusted
-from fl_tasks.exchange.store import PROTOCOL
+from fl_tasks.exchange.versions import check_same, written
 
 _SECONDS = 15.0
-
-
-class VersionMismatch(ConfigError):
-    """The coordinator's server runs another version than this agency."""
 
 
 class ServerInfo(BaseModel):
@@ -78,12 +73,7 @@ def ask_server(url: str, ca_file: Path | None) -> ServerInfo:
     before = _now()
     info = _ask(url, ca_file)
     after = _now()
-    ours = metadata.version("huiliu")
-    if (info.huiliu, info.protocol) != (ours, PROTOCOL):
-        raise VersionMismatch(
-            f"{url} runs huiliu {info.huiliu} (protocol {info.protocol}), here is {ours} (protocol {PROTOCOL}): bring "
-            "both to the same version, then `fl agency approve-code`"
-        )
+    check_same(written(info.huiliu, info.protocol), url, "here is")
     # By how much at least: the answer was written at some moment in between.
     ahead = (max(before - info.time, dt.timedelta()) + min(after - info.time, dt.timedelta())).total_seconds()
     if abs(ahead) > LEEWAY_SECONDS:

@@ -115,3 +115,9 @@ class TokenExpired(TokenRefused):
 
 class ClockSkewed(TokenRefused):
     """The clocks of the agency and of the coordinator differ by more than the leeway."""
+
+
+class VersionMismatch(ExchangeError):
+    """The coordinator's server runs another version than this agency."""
+
+    http_status: ClassVar[int] = 409

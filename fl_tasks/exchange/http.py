@@ -17,7 +17,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fl_tasks.contracts.errors import FLError, MissingInput
-from fl_tasks.exchange import errors
+from fl_tasks.exchange import errors, versions
 from fl_tasks.exchange.access import Space
 from fl_tasks.exchange.digests import digest_header
 from fl_tasks.exchange.errors import (
@@ -76,7 +76,7 @@ class HttpExchange:
             timeout=_TIMEOUT,
             trust_env=False,
             # As they are: an answer that broke off goes on at a byte.
-            headers={"Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity", versions.HEADER: versions.own()},
         )
 
     def __repr__(self) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import assert_never
@@ -21,9 +21,7 @@ from fl_tasks.contracts.errors import ConfigError, FLError, MissingInput
 from fl_tasks.contracts.jobs import InitJob, Job, JobFile, JobResult, PredictJob, ServerJob, TrainJob
 from fl_tasks.contracts.stage import EXIT_FINAL
 from fl_tasks.contracts.tensors import Tensors, load_tensors, save_tensors
-
-SCRATCH = "huiliu-learning-"
-"""How the folder's name begins into which TensorFlow writes the code that it generates; it goes with its process."""
+from fl_tasks.learning import scratch
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,6 +126,9 @@ def _load(path: Path) -> Tensors:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix=SCRATCH) as tempfile.tempdir:
-        code = main()
-    sys.exit(code)
+    scratch.sweep()
+    folder = scratch.take()
+    try:
+        sys.exit(main())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -18,19 +18,19 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import traceback
 from pathlib import Path
 
 from fl_tasks.contracts.channel import Message, receive, send
-from fl_tasks.learning.__main__ import SCRATCH
+from fl_tasks.learning import scratch
 from fl_tasks.learning.__main__ import main as do_job
 
 
 def main(arguments: list[str]) -> int:
     """Fork workers until the channel's other end is gone; the second argument is a worker's memory, bytes."""
     control, most = socket.socket(fileno=int(arguments[0])), int(arguments[1])
+    scratch.sweep()
     # Every module that a job needs, and nothing that TensorFlow would start threads for.
     from fl_tasks.learning import client, examples, predict, server  # noqa: F401, PLC0415
 
@@ -53,9 +53,7 @@ def main(arguments: list[str]) -> int:
 def _work(channel: socket.socket) -> None:
     """Do job after job; ends with the channel."""
     jobs: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    # TensorFlow writes the code that it generates to a temporary folder, and leaves it there if it is killed.
-    tempfile.tempdir = tempfile.mkdtemp(prefix=SCRATCH)
-    threading.Thread(target=_listen, args=(channel, jobs, tempfile.tempdir), daemon=True).start()
+    threading.Thread(target=_listen, args=(channel, jobs, scratch.take()), daemon=True).start()
     while True:
         message = jobs.get()
         _into(message.files[0])
@@ -80,10 +78,10 @@ def _memory() -> int:
     return (int(fields[1]) - int(fields[2])) * resource.getpagesize()
 
 
-def _listen(channel: socket.socket, jobs: queue.SimpleQueue[Message], scratch: str) -> None:
+def _listen(channel: socket.socket, jobs: queue.SimpleQueue[Message], folder: Path) -> None:
     while (message := receive(channel)) is not None:
         jobs.put(message)
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

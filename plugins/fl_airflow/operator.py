@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _RETURN_VALUE = "return_value"
+_MOST_SECONDS = 10.0**9
 
 
 class FLStageOperator(BaseOperator):
@@ -247,8 +248,7 @@ class FLStageOperator(BaseOperator):
         for task in context["dag"].tasks:
             if isinstance(task, FLStageOperator) and states.get(task.task_id) == "success":
                 value = ti.xcom_pull(task_ids=task.task_id, key=_RETURN_VALUE)
-                if value is not None:
-                    total[task.stage] = total.get(task.stage, 0.0) + value["seconds"]
+                total[task.stage] = total.get(task.stage, 0.0) + _seconds(value)
         return total
 
     def _step(self, state: Literal["done", "skipped", "burnt", "failed"], reason: str, seconds: float = 0.0) -> None:
@@ -263,6 +263,12 @@ class FLStageOperator(BaseOperator):
             "reason": reason,
         }
         self.log.info("%s %s", STEP, json.dumps(fields))
+
+
+def _seconds(value: object) -> float:
+    """Return the run time that a stage's XCom tells of; 0 if it tells of none, as an agency's own may."""
+    seconds = value.get("seconds") if isinstance(value, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < _MOST_SECONDS else 0.0
 
 
 def _bundle(context: Context) -> DagBundle | None:

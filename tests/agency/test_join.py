@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from fl_tasks.agency import server as server_module
 from fl_tasks.agency.server import authority_fingerprint
 from fl_tasks.contracts.connection import connection_path
+from fl_tasks.exchange import versions
 from fl_tasks.exchange.access import Space
 from fl_tasks.exchange.folder import FolderExchange
 from fl_tasks.stages.enrol import load_card
@@ -161,14 +162,14 @@ def test_an_address_that_is_no_federated_servers_is_named(server, host):
 
 
 def test_another_version_is_not_joined(server, host, monkeypatch):
-    monkeypatch.setattr(server_module.metadata, "version", lambda _: "0.0.1")
+    monkeypatch.setattr(versions, "own", lambda: "0.0.1 (protocol 1)")
     said = refused(host, server.url, server.ca)
     assert f"VersionMismatch: {server.url} runs huiliu " in said
     assert "here is 0.0.1 (protocol 1): bring both to the same version" in said
 
 
 def test_another_version_of_the_interface_is_not_joined(server, host, monkeypatch):
-    monkeypatch.setattr(server_module, "PROTOCOL", 2)
+    monkeypatch.setattr(versions, "own", lambda: versions.written("0.1.0", 2))
     assert "(protocol 2)" in refused(host, server.url, server.ca)
 
 

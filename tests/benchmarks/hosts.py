@@ -20,12 +20,13 @@ from fl_airflow.hosts.founding import free_network, make
 from fl_airflow.hosts.layout import FederationFile, Layout
 from fl_airflow.hosts.retraining import open_api, start_retraining
 from fl_airflow.hosts.starting import start
-from fl_airflow.installation import retraining_dag_id
+from fl_airflow.installation import federated_run_id, retraining_dag_id
 from fl_airflow.process_tree import descendants, tree_pss_bytes
 from fl_airflow.server import control
 from fl_airflow.server.state import read_state
 
 from fl_tasks.contracts.paths import Home
+from fl_tasks.contracts.report import Report
 from fl_tasks.scenarios.hand_out import hand_out
 from tests.benchmarks.growth_federation import SCENARIO, Size, readings, write_federation
 from tests.benchmarks.round_measure import MeasurementFailed
@@ -132,6 +133,12 @@ def _retrained(layout: Layout, size: Size, say: Say) -> dict[str, float]:
     for task in tasks:
         if task["try_number"] > 1:
             say(f"tried again: {task['task_id']}")
+    report = Report.model_validate_json(
+        (Home(layout.home).report(federated_run_id(SCENARIO, run_id)) / "report.json").read_bytes()
+    )
+    whole = [one for one in report.rounds if one.status == "aggregated" and set(one.survivors) == set(size.names)]
+    if len(whole) != ROUNDS:
+        raise MeasurementFailed(f"{size.agencies} agencies: {len(whole)} of {ROUNDS} rounds had all of them")
     agency_rounds = size.agencies * ROUNDS
     of_rounds = [task for task in tasks if task["task_id"].startswith("round_") and task["state"] == "success"]
     waits = [_seconds(task, "queued_when", "start_date") for task in of_rounds if task["queue"] != "default"]

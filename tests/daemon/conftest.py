@@ -29,7 +29,7 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 def others() -> Iterator[Path]:
     """A folder that every user can get to; for tests that act as several users, which only root can."""
     if os.getuid() != 0:
-        pytest.skip("only root can act as several users")
+        pytest.skip("not verified: only root can act as several users")
     folder = Path(tempfile.mkdtemp(prefix="huiliu-users-"))
     folder.chmod(0o755)
     yield folder

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
 import threading
 from pathlib import Path
@@ -138,6 +140,27 @@ def test_nothing_that_tensorflow_generates_outlives_its_process(served, tmp_path
     assert list(scratch.glob("*.py")), "TensorFlow generates code"
     home.end()
     assert wait_for(lambda: not list(temporary.iterdir()))
+
+
+def test_what_a_killed_worker_left_goes_with_the_next_start_and_a_living_ones_folder_stays(
+    served, tmp_path, monkeypatch
+):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    home = served("--learning")
+    home.env = {**home.env, "TMPDIR": str(temporary)}
+    init, train = jobs(tmp_path / "jobs")
+    path = written(tmp_path / "jobs", init)
+    assert home.stage("learn", path).run() == 0, home.lines
+    (killed,) = temporary.iterdir()
+    (worker,) = workers_of(home.pid())
+    os.kill(worker, signal.SIGKILL)
+    assert wait_for(lambda: gone(worker))
+    assert home.stage("learn", path).run() == 0, home.lines
+    (living,) = set(temporary.iterdir()) - {killed}
+    run_job(train, written(tmp_path / "jobs", train))
+    assert list(temporary.iterdir()) == [living]
 
 
 def workers_of(daemon: int) -> list[int]:

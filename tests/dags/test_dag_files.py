@@ -114,6 +114,14 @@ def test_agency_tasks_run_only_on_their_own_queue(any_dag):
     assert with_agency == (set() if any_dag.dag_id == rollback_dag_id(SCENARIO) else set(MEMBERS))
 
 
+def test_no_task_of_an_agency_does_what_the_gate_would_refuse(any_dag):
+    """It updates and reads no asset, and skips no other task; a whole federation's runs hold the rest."""
+    of_agencies = [task for task in any_dag.tasks if getattr(task, "agency", None) is not None]
+    assert of_agencies or any_dag.dag_id == rollback_dag_id(SCENARIO)
+    for task in of_agencies:
+        assert (task.inlets, task.outlets, task.skips, task.approval) == ([], [], (), None)
+
+
 def test_tasks_that_train_share_the_scenarios_pool_and_no_others_do(any_dag):
     training = CONFIG.scenarios[SCENARIO].tasks.training_pool
     assert training != "default_pool"

@@ -54,7 +54,7 @@ class SeaweedFS:
 
     def __init__(self, folder: Path) -> None:
         if not _WEED.exists():
-            pytest.skip("needs SeaweedFS: make setup")
+            pytest.skip("not verified: needs SeaweedFS: make setup")
         self.ca, certificate, key = make_certificates(folder)
         ports = dict(zip(("master", "volume", "filer", "s3"), _low_ports(4), strict=True))
         self.endpoint = f"https://localhost:{ports['s3']}"
@@ -106,7 +106,7 @@ class SftpServer:
 
     def __init__(self, folder: Path) -> None:
         if not _SSHD.exists():
-            pytest.skip("needs OpenSSH's server: Debian's openssh-server")
+            pytest.skip("not verified: needs OpenSSH's server: Debian's openssh-server")
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd refuses to start as root without it
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from fl_tasks.contracts.errors import MissingInput
-from fl_tasks.exchange import http
+from fl_tasks.exchange import http, versions
 from fl_tasks.exchange.access import Space
 from fl_tasks.exchange.admitted import admit, revoke
 from fl_tasks.exchange.digests import digest_header
@@ -25,6 +25,7 @@ from fl_tasks.exchange.errors import (
     NotTrusted,
     NotYours,
     TokenExpired,
+    VersionMismatch,
     WrongKey,
 )
 from fl_tasks.exchange.folder import FolderExchange
@@ -205,6 +206,19 @@ def test_a_clock_that_is_off_is_named_with_both_clocks_difference(server, agenci
     said = int(str(caught.value).split(" is ")[1].split()[0])
     assert abs(said - wanted) <= 5
     assert text.split()[-1] in str(caught.value)
+
+
+@pytest.mark.parametrize("other", ["0.0.1 (protocol 1)", "0.1.0 (protocol 2)", "x" * 300])
+def test_an_agency_of_another_version_is_told_both_and_nothing_is_stored(server, agencies, run, monkeypatch, other):
+    monkeypatch.setattr(versions, "own", lambda: other)
+    exchange = agencies["east"].exchange(server, run)
+    for ask_for in (lambda: exchange.put("setup/keys/east", b"keys"), lambda: exchange.find("setup/cohort")):
+        with pytest.raises(VersionMismatch, match="bring both to the same version") as caught:
+            ask_for()
+        assert f"east runs huiliu {other[:40]}, the coordinator's server " in str(caught.value)
+        assert "agency=east" in refused(server)
+        assert "VersionMismatch" in refused(server)
+    assert folder(server, run).names() == []
 
 
 def test_an_old_token_is_refused(server, agencies, run, monkeypatch):

@@ -29,9 +29,9 @@ def installed():
     try:
         binaries()
     except PostgresMissing as error:
-        pytest.skip(str(error))
+        pytest.skip(f"not verified: {error}")
     if not (REPOSITORY / ".venv-fl" / "bin" / "python").exists():
-        pytest.skip("needs the learning environment: make setup")
+        pytest.skip("not verified: needs the learning environment: make setup")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ from tests.server.airflow_server import OVER
 
 pytestmark = pytest.mark.timeout(2400)
 RETRAINING, FORECAST, ROLLBACK = (name(MONTHLY) for name in (retraining_dag_id, forecast_dag_id, rollback_dag_id))
-MAY = ["2018-05-01T04:00:00+00:00", "2018-06-01T04:00:00+00:00"]
+APRIL = ["2018-04-01T04:00:00+00:00", "2018-05-01T04:00:00+00:00"]
+MAY = [APRIL[1], "2018-06-01T04:00:00+00:00"]
 JUNE = [MAY[1], "2018-07-01T04:00:00+00:00"]
 
 
@@ -120,20 +121,56 @@ def test_a_rollback_restores_the_former_champion_and_the_next_forecast_uses_it(i
         assert {row["model_version"] for row in rows} == {may["version"]}, agency
 
 
-def test_a_backfill_is_held_and_does_not_move_todays_champion(installation, months):
+def backfill(server, month, *words):
+    """Let Airflow make the runs of one month, by the how-to's command; gives what it said."""
+    done = server.command(
+        *("airflow", "backfill", "create", "--dag-id", RETRAINING, "--max-active-runs", "1"),
+        *("--from-date", month, "--to-date", month, *words),
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def listed(server, month, *words):
+    """Whether the month that begins then is among those that a dry run names."""
+    said = backfill(server, month, *words, "--dry-run")
+    _, head, runs = said.partition("Runs to be attempted:")
+    assert head, said
+    return f"{month[:10]} {month[11:16]}" in runs
+
+
+def test_a_backfill_trains_on_a_past_month_is_held_and_does_not_move_todays_champion(installation, months):
     server, home, dags = installation
     before = chain(home)
     change_scenario(dags, MONTHLY, by_hand)  # the schedule would go on with July
     server.parse(RETRAINING)
+    server.unpause(RETRAINING)
     forecasts_before = len(server.runs(FORECAST))
-    run = server.trigger(RETRAINING, {"interval": MAY})
-    assert server.wait(RETRAINING, run, timeout=SECONDS) == "success", server.failures(RETRAINING, run)
-    report = report_of(home, run)
+    assert listed(server, APRIL[0])
+    backfill(server, APRIL[0])
+    (run,) = (run for run in server.runs(RETRAINING) if run["run_type"] == "backfill")
+    id_ = run["dag_run_id"]
+    assert server.wait(RETRAINING, id_, timeout=SECONDS) == "success", server.failures(RETRAINING, id_)
+    report = report_of(home, id_)
+    assert [dt.datetime.fromisoformat(time) for time in report["data_interval"]] == [
+        dt.datetime.fromisoformat(time) for time in APRIL
+    ]
     assert report["status"] == "held"
     assert report["gate"]["backfill"]
     assert chain(home) == before
     assert champion_of_mlflow(home) == before[-1]["version"]
     assert len(server.runs(FORECAST)) == forecasts_before
+
+
+def test_a_month_that_has_a_run_is_backfilled_only_if_asked(installation, months):
+    server, _, _ = installation
+    assert not listed(server, MAY[0])
+    assert listed(server, MAY[0], "--reprocess-behavior", "completed")
+
+
+def test_a_bare_date_does_not_select_the_month_that_begins_on_it(installation, months):
+    server, _, _ = installation
+    assert not listed(server, APRIL[0][:10])
 
 
 def test_a_plate_is_nowhere_outside_the_agency_that_drops_or_hashes_it(installation, months):

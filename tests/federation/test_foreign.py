@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import uuid
 from contextlib import contextmanager
 
 import jwt
@@ -22,6 +24,8 @@ from fl_airflow.server.config import read_config, server_environment
 from fl_tasks.contracts.paths import Home
 from fl_tasks.exchange.admitted import key_id
 from fl_tasks.exchange.tokens import EXCHANGE_AUDIENCE, sign_token
+from tests.faults import canary
+from tests.federation.held import held_at_the_coordinator, sql
 from tests.federation.site import DAG, SCENARIO, Site
 
 pytestmark = pytest.mark.timeout(1800)
@@ -53,11 +57,11 @@ def log_of_the_server(site: Site) -> str:
 
 
 @contextmanager
-def logged(site: Site, number: int, words: str = "NotYours"):
-    """The server's log gets as many lines of refusals with some words meanwhile."""
+def logged(site: Site, number: int, words: str = "NotYours", said: str = "refused"):
+    """The server's log gets as many lines of refusals, or of something else that it said, with some words meanwhile."""
     before = len(log_of_the_server(site))
     yield
-    lines = [line for line in log_of_the_server(site)[before:].splitlines() if "refused" in line and words in line]
+    lines = [line for line in log_of_the_server(site)[before:].splitlines() if said in line and words in line]
     assert len(lines) == number, lines
 
 
@@ -98,41 +102,65 @@ def test_another_agencys_queue_name_and_null_queues_are_refused_and_logged(site,
         refused(site.ask(b, calls))
 
 
+@contextmanager
+def job_of(site: Site, run: str, agency: str):
+    """A job that an agency's worker runs, as the server has it until a minute after its end; gives its path."""
+    task = task_of(site, run, agency)
+    names = {"dag_id": DAG, "task_id": task["task_id"], "run_id": run, "map_index": -1, "try_number": 9}
+    job = {**names, "task_instance_id": task["id"], "queue": agency, "edge_worker": agency, "state": "running"}
+    columns, values = (", ".join(words) for words in (job, (f"'{value}'" for value in job.values())))
+    columns += ", concurrency_slots, command, last_update"
+    sql(site, f"INSERT INTO edge_job ({columns}) VALUES ({values}, 1, '{{}}', now())")
+    try:
+        yield f"{DAG}/{task['task_id']}/{run}/9/-1"
+    finally:
+        sql(site, f"DELETE FROM edge_job WHERE try_number = 9 AND task_id = '{task['task_id']}'")
+
+
 def test_another_agencys_job_state_and_logs_are_refused(site, run):
     a, b = site.hosts[:2]
-    task = task_of(site, run, a.name)
-    job = f"{DAG}/{task['task_id']}/{run}/{task['try_number']}/-1"
-    token = worker_token(b)
-    calls = [
-        worker_call(token, "PATCH", f"jobs/state/{job}/success", json={"task_instance_id": task["id"]}),
-        worker_call(token, "PATCH", f"jobs/state/{job}/failed"),
-        worker_call(token, "GET", f"logs/logfile_path/{job}"),
-        worker_call(token, "POST", f"logs/push/{job}", json={"log_chunk_time": "x", "log_chunk_data": "x"}),
-    ]
-    with logged(site, len(calls)):
-        refused(site.ask(b, calls))
+
+    def calls(who, job: str) -> list[dict]:
+        token = worker_token(who)
+        chunk = {"log_chunk_time": "2026-01-01T00:00:00Z", "log_chunk_data": "x"}
+        return [
+            worker_call(token, "PATCH", f"jobs/state/{job}/success"),
+            worker_call(token, "PATCH", f"jobs/state/{job}/failed"),
+            worker_call(token, "GET", f"logs/logfile_path/{job}"),
+            worker_call(token, "POST", f"logs/push/{job}", json=chunk),
+        ]
+
+    with job_of(site, run, a.name) as job:
+        with logged(site, 4):
+            refused(site.ask(b, calls(b, job)))
+        assert sql(site, f"SELECT state FROM edge_job WHERE task_id = '{job.split('/')[1]}'").split() == ["running"]
+        assert [answer["status"] for answer in site.ask(a, calls(a, job)[2:])] == [200, 204]
 
 
-def test_no_agency_pushes_its_logs_not_even_its_own(site, run):
+def test_an_agencys_own_log_is_answered_so_that_its_failed_job_is_told_and_is_kept_nowhere(site, run):
     b = site.hosts[1]
-    task = task_of(site, run, b.name)
-    path = f"logs/push/{DAG}/{task['task_id']}/{run}/{task['try_number']}/-1"
-    body = {"log_chunk_time": "2026-01-01T00:00:00Z", "log_chunk_data": "x"}
-    with logged(site, 1):
-        refused(site.ask(b, [worker_call(worker_token(b), "POST", path, json=body)]))
+    text = "a-line-of-a-log-that-stays-at-home"
+    body = {"log_chunk_time": "2026-01-01T00:00:00Z", "log_chunk_data": text}
+    with job_of(site, run, b.name) as job, logged(site, 1, said="dropped", words="PUSH_LOGS"):
+        answers = site.ask(b, [worker_call(worker_token(b), "POST", f"logs/push/{job}", json=body)])
+    assert answers == [{"status": 204, "text": ""}]
+    # What the server's request bodies are written to is the tests' own.
+    held = [(name, content) for name, content in held_at_the_coordinator(site) if not name.startswith("server/bodies/")]
+    assert canary.search(held, {"log": text.encode()}) == {}
 
 
 def test_tokens_of_another_make_are_refused(site, run):
     a, b = site.hosts[:2]
     a_kid = key_id(a.name, key(a, "airflow").public_key().public_bytes_raw().hex())
-    body = {"queues": [a.name], **QUEUED}
     now = int(time.time())
     shared = jwt.encode({"aud": "api", "iat": now, "exp": now + 30, "method": "x"}, "secret" * 12, algorithm="HS512")
     unsigned = jwt.encode({"iss": a.name, "aud": "api", "iat": now, "exp": now + 30}, None, algorithm="none")
-    tokens = {
+    of_another = {
         "another's name under the own key": worker_token(b, iss=a.name),
         "another's key id over the own signature": worker_token(b, iss=a.name, kid=a_kid),
         "the own key id, another's name": worker_token(b, iss=a.name, sub=a.name),
+    }
+    tokens = of_another | {
         "valid for too long": worker_token(b, exp=now + 86400),
         "ten minutes ago": worker_token(b, iat=now - 600, nbf=now - 600, exp=now - 570),
         "ten minutes ahead": worker_token(b, iat=now + 600, nbf=now + 600, exp=now + 630),
@@ -142,9 +170,13 @@ def test_tokens_of_another_make_are_refused(site, run):
         "nothing": "",
     }
     for name, token in tokens.items():
+        # Each asks for what its agency may have, so that the token alone is wrong.
+        asked = (a if name in of_another else b).name
         with logged(site, 1, words="refused: POST"):
-            answer = site.ask(b, [worker_call(token, "POST", f"jobs/fetch/{a.name}", json=body)])[0]
+            call = worker_call(token, "POST", f"jobs/fetch/{asked}", json={"queues": [asked], **QUEUED})
+            answer = site.ask(b, [call])[0]
         assert answer["status"] == 403, (name, answer)
+        assert json.loads(answer["text"])["detail"]["code"] != "NotYours", (name, answer)
 
 
 def test_a_worker_whose_clock_is_ten_minutes_off_is_told_by_how_much(site, run):
@@ -161,8 +193,13 @@ def test_an_agencys_key_opens_nothing_of_the_operators_api(site, run):
     as_admin = {"sub": "admin", "role": "ADMIN", "aud": "apache-airflow", "exp": now + 86400}
     forged = [worker_token(b), worker_token(b, **as_admin), exchange_token(b)]
     paths = [f"/api/v2/dags/{DAG}/dagRuns", "/api/v2/connections", "/api/v2/variables", "/edge_worker/ui/worker"]
+    before = len(log_of_the_server(site))
     answers = site.ask(b, [{"method": "GET", "path": path, "token": token} for path in paths for token in forged])
     refused(answers, (401, 403))
+    lines = log_of_the_server(site)[before:].splitlines()
+    for path in paths:
+        said = [line for line in lines if f"path={path} " in line and re.search("status_code=40[13]", line)]
+        assert len(said) == len(forged), lines
 
 
 def test_another_agencys_part_of_the_exchange_is_closed(site, run):
@@ -214,6 +251,9 @@ def test_a_task_of_an_agency_reaches_no_connection_variable_or_other_task(site, 
         return {"method": method, "path": f"/execution/{path}", "token": token, "headers": version, **more}
 
     xcom = f"xcoms/{DAG}/{run.replace('+', '%2B')}"
+    ownself, now = f"task-instances/{own['id']}", dt.datetime.now(dt.UTC).isoformat()
+    deferral = {"trigger_kwargs": {"args": ["true"]}, "next_method": "execute"}
+    event = {"dest_asset_key": {"name": "global_model", "uri": "x"}, "extra": {"version": 99}}
     calls = [
         call("GET", "connections/any"),
         call("GET", "variables/any"),
@@ -222,6 +262,13 @@ def test_a_task_of_an_agency_reaches_no_connection_variable_or_other_task(site, 
         call("GET", f"{xcom}/{other['task_id']}/return_value"),
         call("POST", f"dag-runs/{DAG}/forged", json={}),
         call("PATCH", f"task-instances/{other['id']}/state", json={}),
+        # Airflow's triggerer would make an object of this class, at the coordinator.
+        call("PATCH", f"{ownself}/state", json={"state": "deferred", "classpath": "subprocess.Popen", **deferral}),
+        call("PATCH", f"{ownself}/state", json={"state": "success", "end_date": now, "outlet_events": [event]}),
+        call("PATCH", f"{ownself}/skip-downstream", json={"tasks": [other["task_id"]]}),
+        call("POST", f"{xcom}/{own['task_id']}/return_value", json={"__classname__": "airflow.x", "__data__": {}}),
+        # The token of a try that has another id since, or of none.
+        call("GET", "variables/any") | {"token": task_token(site, str(uuid.uuid4()))},
         {**call("GET", ""), "path": "/%65xecution/connections/any"},
     ]
     with logged(site, len(calls)):

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fl_airflow.federation import prepare_airflow
@@ -21,8 +22,9 @@ from fl_tasks.contracts.paths import Home
 from fl_tasks.contracts.report import Report
 from fl_tasks.stages import enrol
 from tests.faults import canary
+from tests.federation.held import held_at_the_coordinator, sql
 from tests.federation.officer import decided_by
-from tests.federation.site import DAG, INTERVAL, SCENARIO, Site
+from tests.federation.site import DAG, INTERVAL, SCENARIO
 from tests.lineage.conformance import faults
 
 pytestmark = pytest.mark.timeout(1800)
@@ -110,6 +112,22 @@ print(json.dumps(found))
     assert json.loads(done.stdout) == [[site.layout.address, 8443]]
 
 
+def listening(pid: int) -> set[str]:
+    """Ports, hexadecimal, of a process's network namespace on which others can reach something."""
+    lines = [
+        line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()
+    ]
+    own = ("0100007F:", "00000000000000000000000001000000:")
+    return {fields[1].rsplit(":", 1)[1] for fields in lines if fields[3] == "0A" and not fields[1].startswith(own)}
+
+
+def test_an_agency_listens_on_no_port(site, run):
+    assert listening(site.pid("scheduler")) == {f"{8443:04X}"}
+    for host in site.hosts:
+        for part in ("daemon", "worker"):
+            assert listening(site.pid(f"{host.name}.{part}")) == set(), (host.name, part)
+
+
 @pytest.fixture(scope="module")
 def needles(site, watched, tmp_path_factory) -> dict[str, bytes]:
     """Rows, keys and unmasked deltas of the agencies, in all forms in which they may be written."""
@@ -124,38 +142,36 @@ def needles(site, watched, tmp_path_factory) -> dict[str, bytes]:
     return found
 
 
-def _at_the_coordinator(site: Site) -> list[canary.Named]:
-    url = (site.home / "server" / "secrets" / "database_url").read_text().replace("+psycopg2", "")
-    dump = [str(canary.binaries() / "pg_dump"), "--data-only", "--inserts", url]
-    argv = ["nsenter", f"--target={site.pid('scheduler')}", "--net", "--", *dump]
-    database = subprocess.run(argv, capture_output=True, check=True).stdout
-    return [("metadata database", database), *canary.files(site.home, [site.home])]
-
-
 def test_nothing_raw_is_found_at_the_coordinator(site, needles):
-    assert canary.search(_at_the_coordinator(site), needles) == {}
+    assert canary.search(held_at_the_coordinator(site), needles) == {}
 
 
 def test_bodies_objects_and_database_were_searched_and_a_planted_leak_is_found(site, run, needles):
-    searched = _at_the_coordinator(site)
+    searched = held_at_the_coordinator(site)
     names = {name for name, _ in searched}
     run_id = federated_run_id(SCENARIO, run)
     for host in site.hosts:
         assert f"exchange/{run_id}/r/1/up/{host.name}" in names
         assert any(name.startswith("server/bodies/") and f"up_{host.name}" in name for name in names)
     assert "metadata database" in canary.search(searched, {"run": run.encode()})["run"]
-    leaks = {
-        "row as text": lambda folder, value: (folder / "note.txt").write_bytes(b"speed " + value),
-        f"{site.hosts[1].name}/protocol.key": lambda folder, value: (folder / "key").write_bytes(value),
+    delta = next(name for name in needles if name.endswith("delta.npz"))
+    key = f"{site.hosts[1].name}/protocol.key"
+    leaks = {"exchange/leak": b"speed " + needles["row as text"], "server/bodies/leak": b"x" + needles[delta] + b"x"}
+    for name, leak in leaks.items():
+        (site.home / name).write_bytes(leak)
+    pool = f"'leak', 1, false, '{needles[key].hex()}'"
+    sql(site, f"INSERT INTO slot_pool (pool, slots, include_deferred, description) VALUES ({pool})")
+    try:
+        found = canary.search(held_at_the_coordinator(site), needles)
+    finally:
+        sql(site, "DELETE FROM slot_pool WHERE pool = 'leak'")
+        for name in leaks:
+            (site.home / name).unlink()
+    assert found == {
+        "row as text": {"exchange/leak"},
+        delta: {"server/bodies/leak"},
+        f"{key}, hexadecimal": {"metadata database"},
     }
-    for needle, leak in leaks.items():
-        folder = site.home / "exchange" / "leak"
-        folder.mkdir()
-        leak(folder, needles[needle])
-        try:
-            assert needle in canary.search(canary.files(site.home, [site.home / "exchange"]), needles)
-        finally:
-            shutil.rmtree(folder)
 
 
 def test_the_needles_are_those_of_the_agencies(site, run, needles):

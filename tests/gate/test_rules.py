@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fl_airflow.gate.rules import Caller, Job, check_task_request, check_worker_request, needs_body
+from fl_airflow.gate.rules import Caller, Job, check_task_request, check_worker_request, is_log, needs_body
 
 from fl_tasks.exchange.errors import NotYours
 
@@ -73,9 +73,13 @@ def test_a_state_that_no_worker_reports_is_refused(state):
         check_worker_request(CALLER, "PATCH", _job_path("jobs", "state", last=state), None)
 
 
-def test_logs_do_not_leave_the_agency():
-    with pytest.raises(NotYours, match="PUSH_LOGS"):
-        check_worker_request(CALLER, "POST", _job_path("logs", "push"), None)
+def test_a_log_is_known_as_one_and_names_the_job_that_has_to_be_the_callers():
+    path = _job_path("logs", "push")
+    assert is_log("POST", path)
+    assert check_worker_request(CALLER, "POST", path, None).task_id == TASK[2]
+    assert not is_log("GET", _job_path("logs", "logfile_path"))
+    with pytest.raises(NotYours, match="no call"):
+        check_worker_request(CALLER, "POST", "logs/push/anything", None)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +96,13 @@ def test_every_other_call_is_refused(method, path):
     [
         ("PATCH", f"task-instances/{INSTANCE}/run"),
         ("PUT", f"task-instances/{INSTANCE}/heartbeat"),
-        ("GET", f"store/ti/{INSTANCE}/key"),
+        ("PUT", f"task-instances/{INSTANCE}/rtif"),
         ("POST", f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value"),
+        ("DELETE", f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value"),
     ],
 )
 def test_a_task_reaches_its_own_state_and_xcom(method, path):
-    check_task_request(method, path, INSTANCE, TASK)
+    check_task_request(method, path, INSTANCE, TASK, None)
 
 
 @pytest.mark.parametrize(
@@ -108,22 +113,67 @@ def test_a_task_reaches_its_own_state_and_xcom(method, path):
         ("PUT", "variables/secret"),
         ("POST", f"dag-runs/{TASK[0]}/another"),
         ("GET", "task-instances/states"),
-        ("PATCH", "task-instances/0198b0a4-0000-7000-8000-000000000002/state"),
+        ("PATCH", "task-instances/0198b0a4-0000-7000-8000-000000000002/run"),
+        ("PATCH", f"task-instances/{INSTANCE}/skip-downstream"),
+        ("PATCH", f"task-instances/{INSTANCE}/run/"),
+        ("PUT", f"task-instances/{INSTANCE}/run"),
+        ("GET", f"task-instances/{INSTANCE}"),
         ("POST", f"xcoms/{TASK[0]}/{TASK[1]}/prepare.lazio.validate/return_value"),
         ("GET", f"xcoms/{TASK[0]}/another_run/{TASK[2]}/return_value"),
-        ("PATCH", "hitlDetails/0198b0a4-0000-7000-8000-000000000002"),
-        ("DELETE", "store/ti/0198b0a4-0000-7000-8000-000000000002/key"),
+        ("PATCH", f"hitlDetails/{INSTANCE}"),
+        ("GET", f"store/ti/{INSTANCE}/key"),
         ("PUT", "store/asset/by-name/value"),
         ("GET", ""),
     ],
 )
 def test_a_task_reaches_nothing_else(method, path):
     with pytest.raises(NotYours):
-        check_task_request(method, path, INSTANCE, TASK)
+        check_task_request(method, path, INSTANCE, TASK, None)
+
+
+@pytest.mark.parametrize("state", ["success", "failed", "skipped", "up_for_retry"])
+def test_a_task_tells_how_it_has_ended(state):
+    body = {"state": state, "end_date": "2026-11-30T00:00:00Z", "task_outlets": [], "outlet_events": []}
+    check_task_request("PATCH", f"task-instances/{INSTANCE}/state", INSTANCE, TASK, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"state": "deferred", "classpath": "subprocess.Popen", "trigger_kwargs": {"args": ["id"]}, "next_method": "x"},
+        {"state": "awaiting_input", "next_method": "x"},
+        {"state": "up_for_reschedule"},
+        {"state": "removed"},
+        {"state": "upstream_failed"},
+        {"state": ["success"]},
+        {"state": "success", "task_outlets": [{"name": "global_model", "uri": "x", "type": "Asset"}]},
+        {"state": "success", "outlet_events": [{"dest_asset_key": {"name": "global_model", "uri": "x"}}]},
+        {},
+        [],
+        None,
+    ],
+)
+def test_a_state_that_the_coordinator_would_act_on_is_refused(body):
+    with pytest.raises(NotYours):
+        check_task_request("PATCH", f"task-instances/{INSTANCE}/state", INSTANCE, TASK, body)
+
+
+@pytest.mark.parametrize("key", ["__classname__", "__type", "__var"])
+def test_an_xcom_is_plain_json_and_no_object_of_whoever_reads_it(key):
+    path = f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value"
+    check_task_request("POST", path, INSTANCE, TASK, {"reason": key, "counts": [{"rows": 3}]})
+    with pytest.raises(NotYours, match=key):
+        check_task_request("POST", path, INSTANCE, TASK, {"reason": "", "counts": [{key: "airflow.x"}]})
+
+
+def test_a_former_try_of_a_task_reaches_its_state_and_no_xcom():
+    check_task_request("PUT", f"task-instances/{INSTANCE}/heartbeat", INSTANCE, None, {})
+    with pytest.raises(NotYours):
+        check_task_request("GET", f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value", INSTANCE, None, None)
 
 
 def test_a_path_that_climbs_is_no_path_of_the_task():
-    with pytest.raises(NotYours):
-        check_task_request("GET", f"task-instances/{INSTANCE}/../../connections/database", INSTANCE, TASK)
-    with pytest.raises(NotYours):
-        check_task_request("GET", f"task-instances/{INSTANCE}/./x", INSTANCE, TASK)
+    xcom = f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}"
+    for path in (f"task-instances/{INSTANCE}/../../connections/x", f"{xcom}/../../x", f"{xcom}/./x"):
+        with pytest.raises(NotYours):
+            check_task_request("GET", path, INSTANCE, TASK, None)

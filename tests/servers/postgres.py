@@ -47,7 +47,7 @@ def postgres_programs() -> Path:
     try:
         return binaries()
     except PostgresMissing as error:
-        pytest.skip(str(error))
+        pytest.skip(f"not verified: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ data:
     - {column: entitled, role: target, values: ["no", "yes"]}
   classes: ["no", "yes"]
   privacy: {k: 4, suppression: 0.1}
-  split: {train: 0.7, validation: 0.1, test: 0.2}
+  split: {train: 0.6, validation: 0.2, test: 0.2}
   quality: {min_rows: 20, min_completeness: 0.5, max_quarantined: 0.2, max_age_days: 60}
 """
 AGENCY_YAML = """\

@@ -33,6 +33,7 @@ from fl_tasks.exchange.access import Kind, Space, check_read, check_write, may_r
 from fl_tasks.exchange.digests import read_digest
 from fl_tasks.exchange.errors import ExchangeError, UploadBroken, UploadRefused
 from fl_tasks.exchange.store import PROTOCOL, missing
+from fl_tasks.exchange.versions import HEADER, check_same
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ _REASONS: dict[int | str, str] = {
     400: "The name is none of the exchange's, or a length or digest is missing or wrong.",
     401: "The token does not show which admitted agency sent the request.",
     403: "The name is another's, or the agency does not take part.",
+    409: "The sender's huiliu is of another version than the server.",
 }
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": text} for status, text in _REASONS.items()
@@ -55,7 +57,7 @@ _STORING: dict[int | str, dict[str, Any]] = {
     **_REFUSALS,
     200: {"model": Stored, "description": "The same content was there before."},
     201: {"model": Stored, "description": "The message lies in the exchange."},
-    409: {"model": Refusal, "description": "The name has other content, or the upload is at another offset."},
+    409: {"model": Refusal, "description": "Other content, another offset, or another version of huiliu."},
     413: {"model": Refusal, "description": "The message is longer than its name admits."},
     423: {"model": Refusal, "description": "Another request is storing the same message."},
     507: {"model": Refusal, "description": "There is no room for the message."},
@@ -79,7 +81,7 @@ _RANGE = {
         )
     ]
 }
-_STATE = {**_REFUSALS, 409: {"model": Refusal, "description": "The name has other content."}}
+_STATE = {**_REFUSALS, 409: {"model": Refusal, "description": "Other content, or another version of huiliu."}}
 _BODY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
 _PARTIAL = {"content": {"application/partial-upload": {"schema": {"type": "string", "format": "binary"}}}}
 _bearer = HTTPBearer(auto_error=False, description="A token that the agency's exchange key signed, for one minute.")
@@ -113,9 +115,18 @@ def create_app(home: Home) -> FastAPI:
     return app
 
 
-def _caller(request: Request, _: Annotated[object, Depends(_bearer)]) -> str:
-    request.state.agency = identify(request.app.state.home, request.headers.get("Authorization"))
-    return str(request.state.agency)
+Version = Annotated[
+    str | None,
+    Header(alias=HEADER, description="VERSION (protocol N): the sender's huiliu, which has to be the server's."),
+]
+
+
+def _caller(request: Request, _: Annotated[object, Depends(_bearer)], version: Version = None) -> str:
+    agency = identify(request.app.state.home, request.headers.get("Authorization"))
+    request.state.agency = agency
+    if version is not None:
+        check_same(version, agency, "the coordinator's server")
+    return str(agency)
 
 
 Caller = Annotated[str, Depends(_caller)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,16 +53,35 @@ def job_of(job: Job) -> tuple[str, str | None] | None:
     return None if found is None else (found[0], found[1])
 
 
+@dataclass(frozen=True)
+class Task:
+    """A task instance.
+
+    Attributes:
+        queue: On which it runs.
+        executor: Who runs it; None for the server's first one.
+        names: Its (dag_id, run_id, task_id).
+    """
+
+    queue: str
+    executor: str | None
+    names: tuple[str, str, str]
+
+
 @lru_cache(maxsize=4096)
-def task_of(task_instance: str) -> tuple[str, tuple[str, str, str]] | None:
-    """Return a task instance's queue and its (dag_id, run_id, task_id); None if there is no such instance."""
+def task_of(task_instance: str) -> Task | None:
+    """Return a task instance; None if there is none of this id, as the retry of a task gets a new one."""
     with create_session(scoped=False) as session:
         found = session.execute(
-            select(TaskInstance.queue, TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id).where(
-                TaskInstance.id == task_instance
-            )
+            select(
+                TaskInstance.queue,
+                TaskInstance.executor,
+                TaskInstance.dag_id,
+                TaskInstance.run_id,
+                TaskInstance.task_id,
+            ).where(TaskInstance.id == task_instance)
         ).first()
-    return None if found is None else (str(found[0]), (found[1], found[2], found[3]))
+    return None if found is None else Task(str(found[0]), found[1], (found[2], found[3], found[4]))
 
 
 class TrustedKeys:

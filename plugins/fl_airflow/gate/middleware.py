@@ -17,9 +17,9 @@ from uuid import UUID
 
 from anyio.to_thread import run_sync
 
-from fl_airflow.edge import TASK_API, TOKEN_AUDIENCE, WORKER_API
+from fl_airflow.edge import EDGE_EXECUTOR, TASK_API, TOKEN_AUDIENCE, WORKER_API
 from fl_airflow.gate.lookups import Federation, TrustedKeys, job_of, task_of
-from fl_airflow.gate.rules import Caller, check_task_request, check_worker_request, needs_body
+from fl_airflow.gate.rules import Caller, check_task_request, check_worker_request, is_log, needs_body
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.exchange.admitted import check_token, jwks_path
@@ -32,7 +32,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_MOST_BODY_BYTES = 64 * 1024
+_MOST_WORKER_BYTES = 64 * 1024
+_MOST_TASK_BYTES = 1024 * 1024  # a StageResult
 # Health checks name nobody.
 _OPEN = ("health", "ping")
 
@@ -53,7 +54,7 @@ class Gate:
         self._keys = TrustedKeys(jwks_path(self._home))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it with 403 and a reason."""
+        """Let a request through, answer it with 403 and a reason, or take a log and forget it."""
         # Decoded, as Airflow's router takes it: what is quoted otherwise still means the same call.
         called = scope.get("path", "")
         part = next((part for part in (WORKER_API, TASK_API) if called.startswith(part)), None)
@@ -63,13 +64,18 @@ class Gate:
             return
         try:
             if part == TASK_API:
-                await run_sync(self._check_task, scope, path)
+                receive = await self._check_task(scope, path, receive)
             else:
                 receive = await self._check_worker(scope, path, receive)
         except FLError as error:
             # The path is quoted: whoever asks could otherwise write lines of our log.
             log.warning("refused: %s %.200r: %s: %s", scope["method"], path, error.code, error)
-            await _refuse(send, error)
+            body = json.dumps({"detail": {"code": error.code, "message": str(error)}}).encode()
+            await _answer(send, 403, body)
+            return
+        if part == WORKER_API and is_log(scope["method"], path):
+            log.warning("dropped, unread: %.200r: an agency's logs stay there (AIRFLOW__EDGE__PUSH_LOGS=False)", path)
+            await _answer(send, 204)
             return
         await self._app(scope, receive, send)
 
@@ -77,12 +83,7 @@ class Gate:
         caller = await run_sync(self._caller, _header(scope, b"authorization").removeprefix("Bearer "))
         body = None
         if needs_body(scope["method"], path):
-            content = await _read(receive)
-            receive = _again(content, receive)
-            try:
-                body = json.loads(content)
-            except ValueError as error:
-                raise NotYours("the body must be a JSON object") from error
+            body, receive = await _json(receive, _MOST_WORKER_BYTES)
         job = check_worker_request(caller, scope["method"], path, body)
         if job is not None:
             found = await run_sync(job_of, job)
@@ -99,15 +100,22 @@ class Gate:
             raise NotYours(f"{agency} is let in but has no YAML in the server's federation folder, and so no queue")
         return Caller(agency, queue)
 
-    def _check_task(self, scope: Scope, path: str) -> None:
-        """Hold a task's request against the task, if it is an agency's; Airflow checks the signature afterwards."""
+    async def _check_task(self, scope: Scope, path: str, receive: Receive) -> Receive:
+        """Hold a task's request against the task, unless it is the coordinator's; Airflow checks the signature later.
+
+        Who holds a token of a task that is not there any more gets nothing but Airflow's word that it is not.
+        """
         task_instance = _subject(_header(scope, b"authorization").removeprefix("Bearer "))
-        found = None if task_instance is None else task_of(task_instance)
-        if task_instance is None or found is None:
-            return  # no token of a task: Airflow refuses it
-        queue, task = found
-        if queue in self._federation.queues().values():
-            check_task_request(scope["method"], path, task_instance, task)
+        if task_instance is None:
+            return receive  # no token of a task: Airflow refuses it
+        task = await run_sync(task_of, task_instance)
+        if task is not None and task.executor != EDGE_EXECUTOR and task.queue not in self._federation.queues().values():
+            return receive
+        body = None
+        if scope["method"] in ("PATCH", "PUT", "POST"):
+            body, receive = await _json(receive, _MOST_TASK_BYTES)
+        check_task_request(scope["method"], path, task_instance, None if task is None else task.names, body)
+        return receive
 
 
 def _header(scope: Scope, name: bytes) -> str:
@@ -116,14 +124,23 @@ def _header(scope: Scope, name: bytes) -> str:
 
 def _subject(token: str) -> str | None:
     """Return whom a token names, unchecked; None if it is no task instance."""
-    with suppress(ValueError, IndexError, KeyError, TypeError):
+    with suppress(ValueError, IndexError, KeyError, TypeError, AttributeError):
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return str(UUID(claims["sub"]))
     return None
 
 
-async def _read(receive: Receive) -> bytes:
+async def _json(receive: Receive, most: int) -> tuple[object, Receive]:
+    """Return a body of at most so many bytes, decoded, and a `receive` that gives it once more."""
+    content = await _read(receive, most)
+    try:
+        return json.loads(content), _again(content, receive)
+    except (ValueError, RecursionError) as error:
+        raise NotYours("the body must be JSON") from error
+
+
+async def _read(receive: Receive, most: int) -> bytes:
     content, more = b"", True
     while more:
         message = await receive()
@@ -131,8 +148,8 @@ async def _read(receive: Receive) -> bytes:
             raise NotYours("the connection was cut before the body ended")
         content += message.get("body", b"")
         more = message.get("more_body", False)
-        if len(content) > _MOST_BODY_BYTES:
-            raise NotYours(f"a body of more than {_MOST_BODY_BYTES} bytes: no worker sends that much")
+        if len(content) > most:
+            raise NotYours(f"a body of more than {most} bytes: neither a worker nor a task sends that much")
     return content
 
 
@@ -150,8 +167,7 @@ def _again(content: bytes, receive: Receive) -> Receive:
     return wrapped
 
 
-async def _refuse(send: Send, error: FLError) -> None:
-    body = json.dumps({"detail": {"code": error.code, "message": str(error)}}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+async def _answer(send: Send, status: int, body: bytes = b"") -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())] if body else []
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

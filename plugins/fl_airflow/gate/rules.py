@@ -16,6 +16,19 @@ from fl_tasks.exchange.errors import NotYours
 _TRY, _MAP = r"(?P<try_number>\d+)", r"(?P<map_index>-?\d+)"
 _JOB = rf"(?P<dag_id>[^/]+)/(?P<task_id>[^/]+)/(?P<run_id>[^/]+)/{_TRY}/{_MAP}"
 _STATES = {"running", "success", "failed"}
+# What a task of an agency says and asks of itself. Not among them: to skip others, which Airflow lets any task do.
+_OF_ITSELF = {
+    ("PATCH", "run"),
+    ("PATCH", "state"),
+    ("PUT", "heartbeat"),
+    ("PUT", "rtif"),
+    ("GET", "previous-successful-dagrun"),
+    ("GET", "validate-inlets-and-outlets"),
+}
+# A deferred task would go on in the coordinator's triggerer, by a class and arguments of the task's choice.
+_ENDS = ("success", "failed", "skipped", "up_for_retry")
+# By these Airflow knows a value that is to become an object again in whoever reads it.
+_OBJECTS = {"__classname__", "__type", "__var"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,15 @@ def needs_body(method: str, path: str) -> bool:
     return re.fullmatch(r"worker/[^/]+|jobs/fetch/[^/]+", path) is not None and method in ("POST", "PATCH")
 
 
+def is_log(method: str, path: str) -> bool:
+    """Say whether a request of the worker API brings a task's log, which is answered and never kept.
+
+    An agency's logs stay at home, but Airflow's worker sends the error text of a failed job whatever its settings, and
+    says that the job has failed only once that was taken (`EdgeWorker.fetch_and_run_job`, Edge provider 3).
+    """
+    return method == "POST" and path.startswith("logs/push/")
+
+
 def check_worker_request(caller: Caller, method: str, path: str, body: object) -> Job | None:
     """Hold a request to the worker API against its caller.
 
@@ -74,33 +96,55 @@ def check_worker_request(caller: Caller, method: str, path: str, body: object) -
         return None
     if (found := re.fullmatch(rf"jobs/state/{_JOB}/([a-z_]+)", path)) and found[6] in _STATES:
         return _job(found)
-    if found := re.fullmatch(rf"logs/logfile_path/{_JOB}", path):
+    if found := re.fullmatch(rf"logs/(?:logfile_path|push)/{_JOB}", path):
         return _job(found)
-    if path.startswith("logs/push/"):
-        raise NotYours("logs stay at the agency: set AIRFLOW__EDGE__PUSH_LOGS=False at the worker")
     raise NotYours(f"{method} {path.split('/', maxsplit=1)[0]!r}: is no call of an agency's worker")
 
 
-def check_task_request(method: str, path: str, task_instance: str, task: tuple[str, str, str]) -> None:
+def check_task_request(
+    method: str, path: str, task_instance: str, task: tuple[str, str, str] | None, body: object
+) -> None:
     """Hold a request to the execution API against the task of an agency that makes it.
 
     Args:
         method: Upper-case.
         path: Below /execution/, decoded once, as Airflow's router sees it.
         task_instance: Id of the task instance in the token.
-        task: Its (dag_id, run_id, task_id).
+        task: Its (dag_id, run_id, task_id); None if the server has no such instance, as after a retry.
+        body: The decoded JSON of a PATCH, PUT or POST, else None.
 
     Raises:
-        NotYours: If it is about anything but that task.
+        NotYours: If it is about anything but that task, or tells of it what no task of an agency does.
     """
     words = path.split("/")
-    if {".", ".."} & set(words):
-        raise NotYours(f"{method} {words[0]!r}: a path with . or .. is none of the API's")
-    if words[0] in ("task-instances", "store") and task_instance in (words[1:2], words[2:3])[words[0] == "store"]:
+    if words[:2] == ["task-instances", task_instance] and (method, "/".join(words[2:])) in _OF_ITSELF:
+        if words[2] == "state":
+            _own_end(body)
         return
-    if words[0] == "xcoms" and tuple(words[1:4]) == task:
+    if words[0] == "xcoms" and task is not None and tuple(words[1:4]) == task and not {".", ".."} & set(words):
+        _no_object(body)
         return
     raise NotYours(f"{method} {words[0]!r}: a task of an agency reaches its own state and XCom, nothing else")
+
+
+def _own_end(body: object) -> None:
+    told = body if isinstance(body, dict) else {}
+    if told.get("state") not in _ENDS:
+        raise NotYours(f"state {told.get('state')!r:.50}: a task of an agency ends as one of {', '.join(_ENDS)}")
+    if told.get("task_outlets") or told.get("outlet_events"):
+        raise NotYours("assets: a task of an agency updates none")
+
+
+def _no_object(value: object) -> None:
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if found := _OBJECTS & value.keys():
+                raise NotYours(f"XCom with {min(found)!r}: a task of an agency leaves plain JSON")
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
 
 
 def _own_name(caller: Caller, name: str) -> None:
