@@ -20,11 +20,14 @@ def take() -> Path:
     """Make `tempfile`, and so TensorFlow, write into a folder of this process's own from now on; returns it."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        # Never closed: the lock lasts as long as the process.
-        fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX)
-        if folder.exists():  # nobody swept it between its making and its lock
-            tempfile.tempdir = str(folder)
-            return folder
+        # Who sweeps between its making and its lock takes it for one that was left.
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                tempfile.tempdir = str(folder)
+                return folder  # with the lock open: it lasts as long as the process
+            os.close(lock)
 
 
 def sweep() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import json
 import logging
 
@@ -75,7 +76,8 @@ def test_a_task_of_an_agency_says_of_itself_that_it_has_ended_and_nothing_that_t
 ):
     gated, token = Gated(tmp_path, monkeypatch), token_of(ID)
     state = f"{TASK_API}task-instances/{ID}/state"
-    assert gated.ask("PATCH", state, {"state": "success", "task_outlets": [], "outlet_events": []}, token) is None
+    end = dt.datetime.now(dt.UTC).isoformat()
+    assert gated.ask("PATCH", state, {"state": "success", "end_date": end}, token) is None
     deferred = {"state": "deferred", "classpath": "subprocess.Popen", "trigger_kwargs": {"args": ["id"]}}
     assert gated.ask("PATCH", state, deferred, token) == 403
     assert gated.ask("PATCH", state, b"{", token) == 403
@@ -87,6 +89,8 @@ def test_a_task_of_an_agency_says_of_itself_that_it_has_ended_and_nothing_that_t
     ("task", "restricted"),
     [
         (OF_EAST, True),
+        (Task("east", EDGE_EXECUTOR, None), True),
+        (Task("default", None, None), False),
         (Task("east", None, NAMES), True),
         (Task("of_an_agency_that_left", EDGE_EXECUTOR, NAMES), True),
         (Task("default", None, NAMES), False),
@@ -104,6 +108,13 @@ def test_a_token_of_a_task_that_is_not_there_any_more_reaches_nothing_but_that_t
     for method, path in [("GET", f"{TASK_API}connections/any"), ("GET", f"{TASK_API}variables/any"), ("GET", xcom)]:
         assert gated.ask(method, path, token=token) == 403
     assert gated.ask("PUT", f"{TASK_API}task-instances/{former}/heartbeat", {}, token) is None
+
+
+def test_a_test_of_a_connection_is_the_coordinators(tmp_path, monkeypatch):
+    tested, other = "0198b0a4-0000-7000-8000-000000000003", "0198b0a4-0000-7000-8000-000000000004"
+    gated, token = Gated(tmp_path, monkeypatch), token_of(tested)
+    assert gated.ask("GET", f"{TASK_API}connection-tests/{tested}/connection", token=token) is None
+    assert gated.ask("GET", f"{TASK_API}connection-tests/{other}/connection", token=token) == 403
 
 
 @pytest.mark.parametrize("subject", ["nobody", 5, None, ["x"], {}])

@@ -267,14 +267,36 @@ def test_a_task_of_an_agency_reaches_no_connection_variable_or_other_task(site, 
         call("PATCH", f"{ownself}/state", json={"state": "success", "end_date": now, "outlet_events": [event]}),
         call("PATCH", f"{ownself}/skip-downstream", json={"tasks": [other["task_id"]]}),
         call("POST", f"{xcom}/{own['task_id']}/return_value", json={"__classname__": "airflow.x", "__data__": {}}),
-        # The token of a try that has another id since, or of none.
-        call("GET", "variables/any") | {"token": task_token(site, str(uuid.uuid4()))},
+        call("PATCH", f"{ownself}/state", json={"state": "up_for_retry", "end_date": "9999-12-31T23:59:59Z"}),
         {**call("GET", ""), "path": "/%65xecution/connections/any"},
     ]
     with logged(site, len(calls)):
         refused(site.ask(b, calls))
     answer = site.ask(b, [call("GET", f"{xcom}/{own['task_id']}/return_value")])[0]
     assert answer["status"] == 200, answer
+
+
+def test_a_token_of_a_former_try_or_of_no_task_reaches_nothing(site, run):
+    b = site.hosts[1]
+    task, former = task_of(site, run, b.name), str(uuid.uuid4())
+    kept = "dag_id, run_id, task_id, map_index, queue, executor, pool, pool_slots"
+    sql(
+        site,
+        f"INSERT INTO task_instance_history (task_instance_id, try_number, {kept}) "
+        f"SELECT '{former}', 8, {kept} FROM task_instance WHERE id = '{task['id']}'",
+    )
+    paths = (
+        "variables/any",
+        "connections/any",
+        f"xcoms/{DAG}/{run.replace('+', '%2B')}/{task['task_id']}/return_value",
+    )
+    asked = [
+        {"method": "GET", "path": f"/execution/{path}", "token": task_token(site, id_)}
+        for id_ in (former, str(uuid.uuid4()))
+        for path in ("variables/any", "connections/any", xcom)
+    ]
+    with logged(site, len(asked)):
+        refused(site.ask(b, asked))
 
 
 def task_token(site: Site, task_instance: str) -> str:

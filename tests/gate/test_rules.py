@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from fl_airflow.gate.rules import Caller, Job, check_task_request, check_worker_request, is_log, needs_body
 
@@ -11,6 +13,8 @@ CALLER = Caller("piemonte", "queue_piemonte")
 OWN_QUEUE = {"queues": ["queue_piemonte"], "free_concurrency": 1}
 TASK = ("federated_retraining__traffic", "manual__2018-07-01T00:00:00+00:00", "prepare.piemonte.ingest")
 INSTANCE = "0198b0a4-0000-7000-8000-000000000001"
+STATE, XCOM = f"task-instances/{INSTANCE}/state", "/".join(("xcoms", *TASK))
+NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
 
 
 def _job_path(*first: str, last: str = "") -> str:
@@ -91,18 +95,26 @@ def test_every_other_call_is_refused(method, path):
         check_worker_request(CALLER, method, path, OWN_QUEUE)
 
 
+def asked(method, path, body=None, task=TASK):
+    check_task_request(method, path, INSTANCE, task, body, NOW)
+
+
+def told(**more):
+    """What a task says at its end."""
+    return {"end_date": "2026-11-30T11:59:59.5Z", **more}
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("PATCH", f"task-instances/{INSTANCE}/run"),
         ("PUT", f"task-instances/{INSTANCE}/heartbeat"),
         ("PUT", f"task-instances/{INSTANCE}/rtif"),
-        ("POST", f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value"),
-        ("DELETE", f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value"),
+        ("GET", f"{XCOM}/return_value"),
+        ("DELETE", f"{XCOM}/return_value"),
     ],
 )
 def test_a_task_reaches_its_own_state_and_xcom(method, path):
-    check_task_request(method, path, INSTANCE, TASK, None)
+    asked(method, path)
 
 
 @pytest.mark.parametrize(
@@ -115,11 +127,14 @@ def test_a_task_reaches_its_own_state_and_xcom(method, path):
         ("GET", "task-instances/states"),
         ("PATCH", "task-instances/0198b0a4-0000-7000-8000-000000000002/run"),
         ("PATCH", f"task-instances/{INSTANCE}/skip-downstream"),
-        ("PATCH", f"task-instances/{INSTANCE}/run/"),
-        ("PUT", f"task-instances/{INSTANCE}/run"),
+        ("PATCH", f"task-instances/{INSTANCE}/heartbeat"),
+        ("PUT", f"task-instances/{INSTANCE}/heartbeat/"),
         ("GET", f"task-instances/{INSTANCE}"),
         ("POST", f"xcoms/{TASK[0]}/{TASK[1]}/prepare.lazio.validate/return_value"),
         ("GET", f"xcoms/{TASK[0]}/another_run/{TASK[2]}/return_value"),
+        ("GET", XCOM.replace("xcoms", f"task-instances/{INSTANCE}/../../xcoms")),
+        ("GET", f"{XCOM}/../../x"),
+        ("GET", f"{XCOM}/./x"),
         ("PATCH", f"hitlDetails/{INSTANCE}"),
         ("GET", f"store/ti/{INSTANCE}/key"),
         ("PUT", "store/asset/by-name/value"),
@@ -128,26 +143,34 @@ def test_a_task_reaches_its_own_state_and_xcom(method, path):
 )
 def test_a_task_reaches_nothing_else(method, path):
     with pytest.raises(NotYours):
-        check_task_request(method, path, INSTANCE, TASK, None)
-
-
-@pytest.mark.parametrize("state", ["success", "failed", "skipped", "up_for_retry"])
-def test_a_task_tells_how_it_has_ended(state):
-    body = {"state": state, "end_date": "2026-11-30T00:00:00Z", "task_outlets": [], "outlet_events": []}
-    check_task_request("PATCH", f"task-instances/{INSTANCE}/state", INSTANCE, TASK, body)
+        asked(method, path, {})
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        {"state": "deferred", "classpath": "subprocess.Popen", "trigger_kwargs": {"args": ["id"]}, "next_method": "x"},
-        {"state": "awaiting_input", "next_method": "x"},
-        {"state": "up_for_reschedule"},
-        {"state": "removed"},
-        {"state": "upstream_failed"},
-        {"state": ["success"]},
-        {"state": "success", "task_outlets": [{"name": "global_model", "uri": "x", "type": "Asset"}]},
-        {"state": "success", "outlet_events": [{"dest_asset_key": {"name": "global_model", "uri": "x"}}]},
+        told(state="success", task_outlets=[], outlet_events=[]),
+        told(state="failed"),
+        told(state="skipped"),
+        told(state="up_for_retry", retry_delay_seconds=None),
+        told(state="up_for_retry", retry_delay_seconds=86_400),
+        told(state="up_for_reschedule", reschedule_date="2026-11-30T12:01:00+00:00"),
+    ],
+)
+def test_a_task_tells_how_it_has_ended(body):
+    asked("PATCH", STATE, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        told(state="deferred", classpath="subprocess.Popen", trigger_kwargs={"args": ["id"]}, next_method="x"),
+        told(state="awaiting_input", next_method="x"),
+        told(state="removed"),
+        told(state="upstream_failed"),
+        told(state=["success"]),
+        told(state="success", task_outlets=[{"name": "global_model", "uri": "x", "type": "Asset"}]),
+        told(state="success", outlet_events=[{"dest_asset_key": {"name": "global_model", "uri": "x"}}]),
         {},
         [],
         None,
@@ -155,25 +178,49 @@ def test_a_task_tells_how_it_has_ended(state):
 )
 def test_a_state_that_the_coordinator_would_act_on_is_refused(body):
     with pytest.raises(NotYours):
-        check_task_request("PATCH", f"task-instances/{INSTANCE}/state", INSTANCE, TASK, body)
+        asked("PATCH", STATE, body)
+
+
+@pytest.mark.parametrize("delay", [1e308, float("nan"), float("inf"), -1, 86_401, "60", True, [1]])
+def test_a_retry_that_the_scheduler_could_not_compute_is_refused(delay):
+    with pytest.raises(NotYours, match="retry_delay_seconds"):
+        asked("PATCH", STATE, told(state="up_for_retry", retry_delay_seconds=delay))
+
+
+@pytest.mark.parametrize("name", ["end_date", "start_date", "reschedule_date"])
+@pytest.mark.parametrize(
+    "time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:00", "2026-11-30T12:00:00", "20261130", 1.8e9, None, ""]
+)
+def test_a_time_that_is_far_off_or_none_is_refused(name, time):
+    for path in (STATE, f"task-instances/{INSTANCE}/run"):
+        with pytest.raises(NotYours, match=name):
+            asked("PATCH", path, told(state="failed", hostname="a", **{name: time}) | {name: time})
+
+
+def test_a_task_starts_on_a_host_with_a_name():
+    start = {"state": "running", "unixname": "huiliu", "pid": 1, "start_date": "2026-11-30T12:00:00Z"}
+    asked("PATCH", f"task-instances/{INSTANCE}/run", {**start, "hostname": "worker-1.piemonte.example"})
+    for hostname in ("127.0.0.1:5432/x?", "a b", "", None, "user@host", "x" * 254):
+        with pytest.raises(NotYours, match="hostname"):
+            asked("PATCH", f"task-instances/{INSTANCE}/run", {**start, "hostname": hostname})
 
 
 @pytest.mark.parametrize("key", ["__classname__", "__type", "__var"])
 def test_an_xcom_is_plain_json_and_no_object_of_whoever_reads_it(key):
-    path = f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value"
-    check_task_request("POST", path, INSTANCE, TASK, {"reason": key, "counts": [{"rows": 3}]})
+    asked("POST", f"{XCOM}/return_value", {"reason": key, "counts": [{"rows": 3}]})
     with pytest.raises(NotYours, match=key):
-        check_task_request("POST", path, INSTANCE, TASK, {"reason": "", "counts": [{key: "airflow.x"}]})
+        asked("POST", f"{XCOM}/return_value", {"reason": "", "counts": [{key: "airflow.x"}]})
+    with pytest.raises(NotYours, match="JSON object"):
+        asked("POST", f"{XCOM}/return_value", f'{{"{key}": "airflow.x"}}')
+
+
+@pytest.mark.parametrize("key", ["another", "return_value/more", ""])
+def test_an_xcom_is_the_tasks_result_and_no_other(key):
+    with pytest.raises(NotYours, match="return_value"):
+        asked("POST", f"{XCOM}/{key}", {})
 
 
 def test_a_former_try_of_a_task_reaches_its_state_and_no_xcom():
-    check_task_request("PUT", f"task-instances/{INSTANCE}/heartbeat", INSTANCE, None, {})
+    asked("PUT", f"task-instances/{INSTANCE}/heartbeat", {}, task=None)
     with pytest.raises(NotYours):
-        check_task_request("GET", f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}/return_value", INSTANCE, None, None)
-
-
-def test_a_path_that_climbs_is_no_path_of_the_task():
-    xcom = f"xcoms/{TASK[0]}/{TASK[1]}/{TASK[2]}"
-    for path in (f"task-instances/{INSTANCE}/../../connections/x", f"{xcom}/../../x", f"{xcom}/./x"):
-        with pytest.raises(NotYours):
-            check_task_request("GET", path, INSTANCE, TASK, None)
+        asked("GET", f"{XCOM}/return_value", task=None)

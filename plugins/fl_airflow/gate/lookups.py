@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.providers.edge3.models.edge_job import EdgeJobModel
 from airflow.providers.edge3.worker_api import auth
 from airflow.utils.session import create_session
@@ -55,24 +55,23 @@ def job_of(job: Job) -> tuple[str, str | None] | None:
 
 @dataclass(frozen=True)
 class Task:
-    """A task instance.
+    """A task instance, or a former try of one.
 
     Attributes:
         queue: On which it runs.
         executor: Who runs it; None for the server's first one.
-        names: Its (dag_id, run_id, task_id).
+        names: Its (dag_id, run_id, task_id); None for a former try, which is not the task any more.
     """
 
-    queue: str
+    queue: str | None
     executor: str | None
-    names: tuple[str, str, str]
+    names: tuple[str, str, str] | None
 
 
-@lru_cache(maxsize=4096)
 def task_of(task_instance: str) -> Task | None:
-    """Return a task instance; None if there is none of this id, as the retry of a task gets a new one."""
+    """Return a task instance; None if there never was one of this id. Each try of a task has an id of its own."""
     with create_session(scoped=False) as session:
-        found = session.execute(
+        if found := session.execute(
             select(
                 TaskInstance.queue,
                 TaskInstance.executor,
@@ -80,8 +79,14 @@ def task_of(task_instance: str) -> Task | None:
                 TaskInstance.run_id,
                 TaskInstance.task_id,
             ).where(TaskInstance.id == task_instance)
+        ).first():
+            return Task(found[0], found[1], (found[2], found[3], found[4]))
+        former = session.execute(
+            select(TaskInstanceHistory.queue, TaskInstanceHistory.executor).where(
+                TaskInstanceHistory.task_instance_id == task_instance
+            )
         ).first()
-    return None if found is None else Task(str(found[0]), found[1], (found[2], found[3], found[4]))
+    return None if former is None else Task(former[0], former[1], None)
 
 
 class TrustedKeys:

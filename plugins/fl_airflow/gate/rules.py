@@ -8,12 +8,14 @@ connections and variables, write another task's XCom and start runs.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fl_tasks.exchange.errors import NotYours
 
-_TRY, _MAP = r"(?P<try_number>\d+)", r"(?P<map_index>-?\d+)"
+_TRY, _MAP = r"(?P<try_number>\d{1,9})", r"(?P<map_index>-?\d{1,9})"
 _JOB = rf"(?P<dag_id>[^/]+)/(?P<task_id>[^/]+)/(?P<run_id>[^/]+)/{_TRY}/{_MAP}"
 _STATES = {"running", "success", "failed"}
 # What a task of an agency says and asks of itself. Not among them: to skip others, which Airflow lets any task do.
@@ -26,7 +28,12 @@ _OF_ITSELF = {
     ("GET", "validate-inlets-and-outlets"),
 }
 # A deferred task would go on in the coordinator's triggerer, by a class and arguments of the task's choice.
-_ENDS = ("success", "failed", "skipped", "up_for_retry")
+_ENDS = ("success", "failed", "skipped", "up_for_retry", "up_for_reschedule")
+_WHEN = ("start_date", "end_date", "reschedule_date")
+# As far as a scenario's retries may lie apart. With times that it cannot add up the scheduler leaves a whole run alone.
+_MOST_SECONDS = 86_400.0
+# Airflow asks this host for the task's log: a name of one, and no port or path behind it.
+_HOSTNAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 # By these Airflow knows a value that is to become an object again in whoever reads it.
 _OBJECTS = {"__classname__", "__type", "__var"}
 
@@ -102,7 +109,7 @@ def check_worker_request(caller: Caller, method: str, path: str, body: object) -
 
 
 def check_task_request(
-    method: str, path: str, task_instance: str, task: tuple[str, str, str] | None, body: object
+    method: str, path: str, task_instance: str, task: tuple[str, str, str] | None, body: object, now: dt.datetime
 ) -> None:
     """Hold a request to the execution API against the task of an agency that makes it.
 
@@ -110,33 +117,55 @@ def check_task_request(
         method: Upper-case.
         path: Below /execution/, decoded once, as Airflow's router sees it.
         task_instance: Id of the task instance in the token.
-        task: Its (dag_id, run_id, task_id); None if the server has no such instance, as after a retry.
+        task: Its (dag_id, run_id, task_id); None if it is another by now, as after a retry.
         body: The decoded JSON of a PATCH, PUT or POST, else None.
+        now: By the coordinator's clock.
 
     Raises:
         NotYours: If it is about anything but that task, or tells of it what no task of an agency does.
     """
     words = path.split("/")
     if words[:2] == ["task-instances", task_instance] and (method, "/".join(words[2:])) in _OF_ITSELF:
-        if words[2] == "state":
-            _own_end(body)
+        if words[2] in ("run", "state"):
+            _own_state(words[2], body, now)
         return
     if words[0] == "xcoms" and task is not None and tuple(words[1:4]) == task and not {".", ".."} & set(words):
-        _no_object(body)
+        if method == "POST":
+            _own_result(words[4:], body)
         return
     raise NotYours(f"{method} {words[0]!r}: a task of an agency reaches its own state and XCom, nothing else")
 
 
-def _own_end(body: object) -> None:
+def _own_state(call: str, body: object, now: dt.datetime) -> None:
     told = body if isinstance(body, dict) else {}
+    for name in _WHEN:
+        if name in told and not _is_near(told[name], now):
+            raise NotYours(f"{name} {told[name]!r:.50}: needed is a time with its offset, at most a day from now")
+    if call == "run":
+        hostname = told.get("hostname")
+        if not (isinstance(hostname, str) and _HOSTNAME.fullmatch(hostname)):
+            raise NotYours(f"hostname {hostname!r:.50}: needed is the name of a host")
+        return
     if told.get("state") not in _ENDS:
         raise NotYours(f"state {told.get('state')!r:.50}: a task of an agency ends as one of {', '.join(_ENDS)}")
     if told.get("task_outlets") or told.get("outlet_events"):
         raise NotYours("assets: a task of an agency updates none")
+    delay = told.get("retry_delay_seconds")
+    if delay is not None and not (type(delay) in (int, float) and 0 <= delay <= _MOST_SECONDS):
+        raise NotYours(f"retry_delay_seconds {delay!r:.50}: needed is a number from 0 to {_MOST_SECONDS:.0f}")
 
 
-def _no_object(value: object) -> None:
-    left = [value]
+def _is_near(time: object, now: dt.datetime) -> bool:
+    with suppress(ValueError, TypeError, OverflowError):
+        return abs((dt.datetime.fromisoformat(str(time)) - now).total_seconds()) <= _MOST_SECONDS
+    return False
+
+
+def _own_result(key: list[str], body: object) -> None:
+    """Hold an XCom against the one that stages leave. Text could be read as JSON once more, by Airflow's UI."""
+    if key != ["return_value"] or not isinstance(body, dict):
+        raise NotYours("XCom: a task of an agency leaves its result, a JSON object, as return_value")
+    left: list[object] = [body]
     while left:
         value = left.pop()
         if isinstance(value, dict):
