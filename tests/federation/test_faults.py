@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
 from tests.faults.faulty_run import FaultyRun
+from tests.federation.held import sql
 
 pytestmark = pytest.mark.timeout(1500)
 USABLE = ("promoted", "held")
@@ -34,6 +36,17 @@ def ended(run: FaultyRun) -> list[dict]:
     return [record for record in report["rounds"] if record["status"] == "aggregated"]
 
 
+def back(site, host) -> None:
+    """Put an agency's link up, and wait until its worker has reported: a request that was cut off waits for minutes."""
+    site.mend(host)
+    since = sql(site, "SELECT now()").strip()
+    reported = f"SELECT count(*) FROM edge_worker WHERE worker_name = '{host.name}' AND last_update > '{since}'"
+    end = time.monotonic() + 400.0
+    while sql(site, reported).strip() != "1":
+        assert time.monotonic() < end, f"the worker of {host.name} does not come back"
+        time.sleep(2.0)
+
+
 def others(site, lost) -> list[str]:
     return [host.name for host in site.hosts if host != lost]
 
@@ -46,7 +59,7 @@ def test_an_agency_cut_off_before_its_upload_is_lost_and_the_others_end_the_run(
     try:
         rounds = ended(run)
     finally:
-        site.mend(lost)
+        back(site, lost)
     assert [record["survivors"] for record in rounds] == [others(site, lost)] * 2
     assert all(lost.name in record["lost"] for record in rounds)
     # It was waited for once: what follows its step was not begun.
@@ -64,7 +77,7 @@ def test_an_agency_cut_off_after_its_upload_is_in_the_sum_of_that_round_only(sit
     try:
         rounds = ended(run)
     finally:
-        site.mend(lost)
+        back(site, lost)
     assert [record["survivors"] for record in rounds] == [list(site.layout.file.agencies), others(site, lost)]
     assert rounds[0]["lost"] == {lost.name: "ack"}
 
@@ -77,7 +90,7 @@ def test_an_agency_cut_off_after_its_ack_does_not_hold_up_the_opening_of_the_sum
     try:
         rounds = ended(run)
     finally:
-        site.mend(lost)
+        back(site, lost)
     assert [record["survivors"] for record in rounds] == [list(site.layout.file.agencies), others(site, lost)]
     assert rounds[0]["lost"] == {lost.name: "reveal"}
 
