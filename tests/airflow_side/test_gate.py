@@ -101,6 +101,15 @@ def test_only_the_coordinators_own_tasks_have_the_rights_that_airflow_gives(tmp_
     assert (gated.ask("GET", f"{TASK_API}variables/any", token=token_of(ID)) == 403) == restricted
 
 
+def test_a_task_of_an_agency_names_no_other_host_than_its_worker(tmp_path, monkeypatch):
+    start = {"state": "running", "unixname": "x", "pid": 1, "start_date": dt.datetime.now(dt.UTC).isoformat()}
+    run, token = f"{TASK_API}task-instances/{ID}/run", token_of(ID)
+    assert Gated(tmp_path, monkeypatch).ask("PATCH", run, {**start, "hostname": "east"}, token) is None
+    assert Gated(tmp_path, monkeypatch).ask("PATCH", run, {**start, "hostname": "127.0.0.1:1/"}, token) == 403
+    left = Task("of_an_agency_that_left", EDGE_EXECUTOR, NAMES)
+    assert Gated(tmp_path, monkeypatch, task=left).ask("PATCH", run, {**start, "hostname": "east"}, token) == 403
+
+
 def test_a_token_of_a_task_that_is_not_there_any_more_reaches_nothing_but_that_task(tmp_path, monkeypatch):
     former = "0198b0a4-0000-7000-8000-000000000002"
     gated, token = Gated(tmp_path, monkeypatch), token_of(former)

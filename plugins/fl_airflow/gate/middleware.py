@@ -18,7 +18,7 @@ from uuid import UUID
 from anyio.to_thread import run_sync
 
 from fl_airflow.edge import EDGE_EXECUTOR, TASK_API, TOKEN_AUDIENCE, WORKER_API
-from fl_airflow.gate.lookups import Federation, Task, TrustedKeys, job_of, task_of
+from fl_airflow.gate.lookups import Federation, TrustedKeys, job_of, task_of
 from fl_airflow.gate.rules import Caller, check_task_request, check_worker_request, is_log, needs_body
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.paths import Home
@@ -110,19 +110,27 @@ class Gate:
         if task_instance is None:
             return receive  # no token of a task: Airflow refuses it
         task = await run_sync(task_of, task_instance)
-        if await run_sync(self._is_coordinators, task) or path.split("/")[:2] == ["connection-tests", task_instance]:
+        queue = None if task is None else task.queue
+        agency = await run_sync(self._agency_of, queue)
+        is_coordinators = task is not None and task.executor != EDGE_EXECUTOR and agency is None
+        if is_coordinators or path.split("/")[:2] == ["connection-tests", task_instance]:
             return receive
         body = None
         if scope["method"] in ("PATCH", "PUT", "POST"):
             body, receive = await _json(receive, _MOST_TASK_BYTES)
-        names, now = None if task is None else task.names, dt.datetime.now(dt.UTC)
-        check_task_request(scope["method"], path, task_instance, names, body, now)
+        check_task_request(
+            scope["method"],
+            path,
+            task_instance,
+            agency=agency,
+            task=None if task is None else task.names,
+            body=body,
+            now=dt.datetime.now(dt.UTC),
+        )
         return receive
 
-    def _is_coordinators(self, task: Task | None) -> bool:
-        return (
-            task is not None and task.executor != EDGE_EXECUTOR and task.queue not in self._federation.queues().values()
-        )
+    def _agency_of(self, queue: str | None) -> str | None:
+        return next((agency for agency, own in self._federation.queues().items() if own == queue), None)
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -32,8 +32,6 @@ _ENDS = ("success", "failed", "skipped", "up_for_retry", "up_for_reschedule")
 _WHEN = ("start_date", "end_date", "reschedule_date")
 # As far as a scenario's retries may lie apart. With times that it cannot add up the scheduler leaves a whole run alone.
 _MOST_SECONDS = 86_400.0
-# Airflow asks this host for the task's log: a name of one, and no port or path behind it.
-_HOSTNAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 # By these Airflow knows a value that is to become an object again in whoever reads it.
 _OBJECTS = {"__classname__", "__type", "__var"}
 
@@ -109,7 +107,14 @@ def check_worker_request(caller: Caller, method: str, path: str, body: object) -
 
 
 def check_task_request(
-    method: str, path: str, task_instance: str, task: tuple[str, str, str] | None, body: object, now: dt.datetime
+    method: str,
+    path: str,
+    task_instance: str,
+    *,
+    agency: str | None,
+    task: tuple[str, str, str] | None,
+    body: object,
+    now: dt.datetime,
 ) -> None:
     """Hold a request to the execution API against the task of an agency that makes it.
 
@@ -117,6 +122,7 @@ def check_task_request(
         method: Upper-case.
         path: Below /execution/, decoded once, as Airflow's router sees it.
         task_instance: Id of the task instance in the token.
+        agency: Whose queue the task is on; None if it is nobody's any more.
         task: Its (dag_id, run_id, task_id); None if it is another by now, as after a retry.
         body: The decoded JSON of a PATCH, PUT or POST, else None.
         now: By the coordinator's clock.
@@ -127,7 +133,7 @@ def check_task_request(
     words = path.split("/")
     if words[:2] == ["task-instances", task_instance] and (method, "/".join(words[2:])) in _OF_ITSELF:
         if words[2] in ("run", "state"):
-            _own_state(words[2], body, now)
+            _own_state(words[2], body, agency, now)
         return
     if words[0] == "xcoms" and task is not None and tuple(words[1:4]) == task and not {".", ".."} & set(words):
         if method == "POST":
@@ -136,15 +142,15 @@ def check_task_request(
     raise NotYours(f"{method} {words[0]!r}: a task of an agency reaches its own state and XCom, nothing else")
 
 
-def _own_state(call: str, body: object, now: dt.datetime) -> None:
+def _own_state(call: str, body: object, agency: str | None, now: dt.datetime) -> None:
     told = body if isinstance(body, dict) else {}
     for name in _WHEN:
         if name in told and not _is_near(told[name], now):
             raise NotYours(f"{name} {told[name]!r:.50}: needed is a time with its offset, at most a day from now")
     if call == "run":
-        hostname = told.get("hostname")
-        if not (isinstance(hostname, str) and _HOSTNAME.fullmatch(hostname)):
-            raise NotYours(f"hostname {hostname!r:.50}: needed is the name of a host")
+        # Airflow asks whatever stands here for the task's log. Its worker gives its own name, the agency's.
+        if agency is None or told.get("hostname") != agency:
+            raise NotYours(f"hostname {told.get('hostname')!r:.50}: needed is the worker's name, {agency}")
         return
     if told.get("state") not in _ENDS:
         raise NotYours(f"state {told.get('state')!r:.50}: a task of an agency ends as one of {', '.join(_ENDS)}")
