@@ -286,9 +286,10 @@ def test_a_token_of_a_former_try_or_of_no_task_reaches_nothing(site, run):
         f"SELECT '{former}', 8, {kept} FROM task_instance WHERE id = '{task['id']}'",
     )
     xcom = f"xcoms/{DAG}/{run.replace('+', '%2B')}/{task['task_id']}/return_value"
+    tokens = [task_token(site, id_) for id_ in (former, str(uuid.uuid4()))]
     asked = [
-        {"method": "GET", "path": f"/execution/{path}", "token": task_token(site, id_)}
-        for id_ in (former, str(uuid.uuid4()))
+        {"method": "GET", "path": f"/execution/{path}", "token": token}
+        for token in tokens
         for path in ("variables/any", "connections/any", xcom)
     ]
     with logged(site, len(asked)):
