@@ -7,12 +7,16 @@ import base64
 import datetime as dt
 import json
 import logging
+import shutil
 
 import pytest
 from fl_airflow.edge import EDGE_EXECUTOR, TASK_API, WORKER_API
 from fl_airflow.gate import middleware
-from fl_airflow.gate.lookups import Task
+from fl_airflow.gate.lookups import Federation, Task
 from fl_airflow.gate.middleware import Gate
+from fl_airflow.installation import FEDERATION
+
+from fl_tasks.contracts.errors import ConfigError
 
 FORGED = "x\n2026-11-30 WARNING refused: GET 'all': of nobody\x1b[2J"
 ID = "0198b0a4-0000-7000-8000-000000000001"
@@ -132,7 +136,7 @@ def test_a_token_that_names_no_task_is_airflows_to_refuse(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("job", [None, ("west", "west"), ("east", "west"), ("west", "east"), ("east", None)])
-@pytest.mark.parametrize("call", [f"jobs/state/{JOB}/success", f"logs/logfile_path/{JOB}", f"logs/push/{JOB}"])
+@pytest.mark.parametrize("call", [f"jobs/state/{JOB}/success", f"logs/push/{JOB}"])
 def test_a_job_that_is_not_the_agencys_is_refused(tmp_path, monkeypatch, job, call):
     assert Gated(tmp_path, monkeypatch, job=job).ask("POST", f"{WORKER_API}{call}") == 403
 
@@ -140,9 +144,29 @@ def test_a_job_that_is_not_the_agencys_is_refused(tmp_path, monkeypatch, job, ca
 def test_the_agencys_own_job_passes_and_its_log_ends_at_the_gate(tmp_path, monkeypatch, caplog):
     gated = Gated(tmp_path, monkeypatch, job=("east", "east"))
     assert gated.ask("PATCH", f"{WORKER_API}jobs/state/{JOB}/success") is None
-    assert gated.ask("GET", f"{WORKER_API}logs/logfile_path/{JOB}") is None
+    assert gated.ask("GET", f"{WORKER_API}logs/logfile_path/{JOB}") == 403
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert gated.ask("POST", f"{WORKER_API}logs/push/{JOB}", {"log_chunk_data": "a line"}) == 204
     (record,) = caplog.records
     assert "PUSH_LOGS" in record.getMessage()
     assert "a line" not in record.getMessage()
+
+
+def test_while_an_agencys_file_cannot_be_read_the_queues_stay_as_they_were(tmp_path, caplog):
+    copy = tmp_path / "federation"
+    shutil.copytree(FEDERATION, copy)
+    queues = Federation(copy).queues
+    before = queues()
+    assert before
+    path = next((copy / "agencies").iterdir())
+    whole = path.read_text()
+    path.write_text("agency: [")
+    with caplog.at_level(logging.WARNING):
+        assert queues() == before
+    assert "stay as they were" in caplog.text
+    path.write_text(whole.replace("queue: ", "queue: q_"))
+    assert queues() != before
+    path.write_text("agency: [")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Federation(copy).queues()

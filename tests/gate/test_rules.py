@@ -65,10 +65,9 @@ def test_a_body_that_is_no_object_is_refused():
         check_worker_request(CALLER, "POST", "worker/piemonte", ["queue_piemonte"])
 
 
-def test_a_state_and_a_log_path_name_the_job_that_has_to_be_the_callers():
+def test_a_state_names_the_job_that_has_to_be_the_callers():
     job = Job(dag_id=TASK[0], task_id=TASK[2], run_id=TASK[1], try_number=1, map_index=-1)
     assert check_worker_request(CALLER, "PATCH", _job_path("jobs", "state", last="success"), None) == job
-    assert check_worker_request(CALLER, "GET", _job_path("logs", "logfile_path"), None) == job
 
 
 @pytest.mark.parametrize("state", ["restarting", "queued", "skipped", "removed"])
@@ -81,22 +80,28 @@ def test_a_log_is_known_as_one_and_names_the_job_that_has_to_be_the_callers():
     path = _job_path("logs", "push")
     assert is_log("POST", path)
     assert check_worker_request(CALLER, "POST", path, None).task_id == TASK[2]
-    assert not is_log("GET", _job_path("logs", "logfile_path"))
+    assert not is_log("GET", path)
     with pytest.raises(NotYours, match="no call"):
         check_worker_request(CALLER, "POST", "logs/push/anything", None)
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("PATCH", "worker/queues/piemonte"), ("GET", "worker/piemonte"), ("DELETE", "worker/piemonte"), ("GET", "")],
+    [
+        ("PATCH", "worker/queues/piemonte"),
+        ("GET", _job_path("logs", "logfile_path")),
+        ("GET", "worker/piemonte"),
+        ("DELETE", "worker/piemonte"),
+        ("GET", ""),
+    ],
 )
 def test_every_other_call_is_refused(method, path):
     with pytest.raises(NotYours):
         check_worker_request(CALLER, method, path, OWN_QUEUE)
 
 
-def asked(method, path, body=None, task=TASK):
-    check_task_request(method, path, INSTANCE, agency="piemonte", task=task, body=body, now=NOW)
+def asked(method, path, body=None, task=TASK, query=b""):
+    check_task_request(method, path, INSTANCE, agency="piemonte", task=task, query=query, body=body, now=NOW)
 
 
 def told(**more):
@@ -212,6 +217,11 @@ def test_an_xcom_is_plain_json_and_no_object_of_whoever_reads_it(key):
         asked("POST", f"{XCOM}/return_value", {"reason": "", "counts": [{key: "airflow.x"}]})
     with pytest.raises(NotYours, match="JSON object"):
         asked("POST", f"{XCOM}/return_value", f'{{"{key}": "airflow.x"}}')
+
+
+def test_an_xcom_is_not_made_the_runs_result():
+    with pytest.raises(NotYours, match="return_value"):
+        asked("POST", f"{XCOM}/return_value", {}, query=b"dag_result=true")
 
 
 @pytest.mark.parametrize("key", ["another", "return_value/more", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from sqlalchemy import select
 
 from fl_airflow.gate.rules import Job
 from fl_tasks.contracts.config import load_federation
+from fl_tasks.contracts.errors import ConfigError
+
+log = logging.getLogger("huiliu.gate")
 
 
 class Federation:
@@ -29,12 +33,24 @@ class Federation:
         self._queues: dict[str, str] = {}
 
     def queues(self) -> dict[str, str]:
-        """Return agency -> queue; the folder is read again when an agency's file came, went or changed."""
+        """Return agency -> queue; the folder is read again when an agency's file came, went or changed.
+
+        While it cannot be read, as when somebody is writing it, what was read before stays.
+
+        Raises:
+            ConfigError: If it could never be read.
+        """
         agencies = self._folder / "agencies"
-        changed = max(path.stat().st_mtime_ns for path in (agencies, *agencies.iterdir()))
-        if changed != self._read_at:
-            self._queues = {agency.agency: agency.queue for agency in load_federation(self._folder).agencies.values()}
-            self._read_at = changed
+        try:
+            changed = max(path.stat().st_mtime_ns for path in (agencies, *agencies.iterdir()))
+            if changed != self._read_at or not self._queues:
+                self._read_at = changed  # what cannot be read is not tried again before it has changed
+                read = load_federation(self._folder).agencies.values()
+                self._queues = {agency.agency: agency.queue for agency in read}
+        except (ConfigError, OSError) as error:
+            if not self._queues:
+                raise ConfigError(f"{self._folder}: the agencies cannot be read: {error}") from error
+            log.warning("the agencies' queues stay as they were read before: %s", error)
         return self._queues
 
 

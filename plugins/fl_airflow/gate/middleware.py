@@ -124,6 +124,7 @@ class Gate:
             task_instance,
             agency=agency,
             task=None if task is None else task.names,
+            query=scope.get("query_string", b""),
             body=body,
             now=dt.datetime.now(dt.UTC),
         )

@@ -101,7 +101,7 @@ def check_worker_request(caller: Caller, method: str, path: str, body: object) -
         return None
     if (found := re.fullmatch(rf"jobs/state/{_JOB}/([a-z_]+)", path)) and found[6] in _STATES:
         return _job(found)
-    if found := re.fullmatch(rf"logs/(?:logfile_path|push)/{_JOB}", path):
+    if found := re.fullmatch(rf"logs/push/{_JOB}", path):
         return _job(found)
     raise NotYours(f"{method} {path.split('/', maxsplit=1)[0]!r}: is no call of an agency's worker")
 
@@ -113,6 +113,7 @@ def check_task_request(
     *,
     agency: str | None,
     task: tuple[str, str, str] | None,
+    query: bytes,
     body: object,
     now: dt.datetime,
 ) -> None:
@@ -124,6 +125,7 @@ def check_task_request(
         task_instance: Id of the task instance in the token.
         agency: Whose queue the task is on; None if it is nobody's any more.
         task: Its (dag_id, run_id, task_id); None if it is another by now, as after a retry.
+        query: What stands behind the path's question mark.
         body: The decoded JSON of a PATCH, PUT or POST, else None.
         now: By the coordinator's clock.
 
@@ -137,7 +139,7 @@ def check_task_request(
         return
     if words[0] == "xcoms" and task is not None and tuple(words[1:4]) == task and not {".", ".."} & set(words):
         if method == "POST":
-            _own_result(words[4:], body)
+            _own_result(words[4:], query, body)
         return
     raise NotYours(f"{method} {words[0]!r}: a task of an agency reaches its own state and XCom, nothing else")
 
@@ -167,9 +169,12 @@ def _is_near(time: object, now: dt.datetime) -> bool:
     return False
 
 
-def _own_result(key: list[str], body: object) -> None:
-    """Hold an XCom against the one that stages leave. Text could be read as JSON once more, by Airflow's UI."""
-    if key != ["return_value"] or not isinstance(body, dict):
+def _own_result(key: list[str], query: bytes, body: object) -> None:
+    """Hold an XCom against the one that stages leave.
+
+    Text could be read as JSON once more, by Airflow's UI; by a query it could become the whole run's result.
+    """
+    if key != ["return_value"] or query or not isinstance(body, dict):
         raise NotYours("XCom: a task of an agency leaves its result, a JSON object, as return_value")
     left: list[object] = [body]
     while left:
