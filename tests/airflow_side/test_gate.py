@@ -61,6 +61,7 @@ class Gated:
         asyncio.run(self._gate({"type": "http", "method": method, "path": path, "headers": headers}, receive, send))
         assert (self.passed is None) == bool(answers)
         assert self.passed in (None, content)
+        self.said = b"".join(answer.get("body", b"") for answer in answers)
         return answers[0]["status"] if answers else None
 
 
@@ -128,6 +129,18 @@ def test_a_test_of_a_connection_is_the_coordinators(tmp_path, monkeypatch):
     gated, token = Gated(tmp_path, monkeypatch), token_of(tested)
     assert gated.ask("GET", f"{TASK_API}connection-tests/{tested}/connection", token=token) is None
     assert gated.ask("GET", f"{TASK_API}connection-tests/{other}/connection", token=token) == 403
+
+
+def test_files_of_the_server_that_cannot_be_read_are_no_refusal_and_are_not_shown(tmp_path, monkeypatch):
+    gated = Gated(tmp_path, monkeypatch)
+
+    def unreadable() -> dict:
+        raise ConfigError(f"{tmp_path}/agencies/east.yaml: is no YAML")
+
+    monkeypatch.setattr(gated._gate._federation, "queues", unreadable)
+    assert gated.ask("PUT", f"{TASK_API}task-instances/{ID}/heartbeat", {}, token_of(ID)) == 500
+    assert b"own files" in gated.said
+    assert str(tmp_path).encode() not in gated.said
 
 
 @pytest.mark.parametrize("subject", ["nobody", 5, None, ["x"], {}])

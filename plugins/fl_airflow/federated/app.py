@@ -126,7 +126,7 @@ def _caller(request: Request, _: Annotated[object, Depends(_bearer)], version: V
     request.state.agency = agency
     if version is not None:
         check_same(version, agency, "the coordinator's server")
-    return str(agency)
+    return agency
 
 
 Caller = Annotated[str, Depends(_caller)]

@@ -23,7 +23,7 @@ from fl_airflow.gate.rules import Caller, check_task_request, check_worker_reque
 from fl_tasks.contracts.errors import FLError
 from fl_tasks.contracts.paths import Home
 from fl_tasks.exchange.admitted import check_token, jwks_path
-from fl_tasks.exchange.errors import NotYours
+from fl_tasks.exchange.errors import ExchangeError, NotYours
 
 log = logging.getLogger("huiliu.gate")
 
@@ -54,7 +54,10 @@ class Gate:
         self._keys = TrustedKeys(jwks_path(self._home))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, answer it with 403 and a reason, or take a log and forget it."""
+        """Let a request through, answer it with 403 and a reason, or take a log and forget it.
+
+        500 if our own files cannot be read: a task asks again then, and after a 403 it would not.
+        """
         # Decoded, as Airflow's router takes it: what is quoted otherwise still means the same call.
         called = scope.get("path", "")
         part = next((part for part in (WORKER_API, TASK_API) if called.startswith(part)), None)
@@ -70,8 +73,10 @@ class Gate:
         except FLError as error:
             # The path is quoted: whoever asks could otherwise write lines of our log.
             log.warning("refused: %s %.200r: %s: %s", scope["method"], path, error.code, error)
-            body = json.dumps({"detail": {"code": error.code, "message": str(error)}}).encode()
-            await _answer(send, 403, body)
+            status, message = 403, str(error)
+            if not isinstance(error, ExchangeError):  # our own files, whose places are not the caller's to know
+                status, message = 500, "the server's own files are not as they should be; its log says which"
+            await _answer(send, status, json.dumps({"detail": {"code": error.code, "message": message}}).encode())
             return
         if part == WORKER_API and is_log(scope["method"], path):
             log.warning("dropped, unread: %.200r: an agency's logs stay there (AIRFLOW__EDGE__PUSH_LOGS=False)", path)

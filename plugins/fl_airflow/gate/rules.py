@@ -3,7 +3,8 @@
 Two parts of the API are open to agencies. Their workers fetch tasks from the worker API, with a token that the
 agency's own key signs: name, queue and job have to be the agency's. Their tasks use the execution API, with a token
 that Airflow made for one task: Airflow holds it to the task for a part of the calls only, and would let it read
-connections and variables, write another task's XCom and start runs.
+connections and variables, write another task's XCom and start runs, and by calls about itself skip other tasks, update
+assets, and have the coordinator make an object of a class of its choice.
 """
 
 from __future__ import annotations
